@@ -1,0 +1,66 @@
+# What there is to run. Each target gets what it lacks, as root on a Debian, or says what to
+# install. What is longer than a few lines is a script in dist/build.
+
+# In quotes wherever it is used: the path to a checkout may hold spaces.
+target := $(shell realpath -m "$(or $(CARGO_TARGET_DIR),target)")
+arch := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
+agent := $(target)/dist/vmkit-agent-linux-$(arch)
+gateway := $(target)/debug/examples/gateway
+need := @dist/build/need cargo:cargo-web cc:gcc
+
+.PHONY: help demo test dist bench lint fuzz clean agent gateway cargo-test
+# cargo uses all processors by itself.
+.NOTPARALLEL:
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+# Where there is no docker the demo does without containers, and says so.
+demo: agent gateway ## a real agent on the reference gateway, live; DEMO_SECONDS=20 ends it
+	@! command -v docker >/dev/null || dist/build/need busybox:busybox-static || :
+	cargo build --locked --example demo
+	@AGENT="$(agent)" GATEWAY="$(gateway)" "$(target)/debug/examples/demo"
+
+test: export DEMO_SECONDS = 20
+test: lint dist cargo-test demo ## everything, as CI does
+
+dist: gateway ## the release files, in target/dist; TOOLCHAIN=rustup or debian chooses the compiler
+	dist/build/agent amd64 arm64
+	@dist/build/prove "$(gateway)" "$(target)"/dist/vmkit-agent-linux-a*
+	@install -m 755 dist/install.sh "$(target)/dist/install.sh"
+	@dist/build/sums "$(target)/dist"
+
+bench: agent ## the measured numbers, as a table
+	$(need) docker:docker.io busybox:busybox-static curl:curl
+	@AGENT="$(agent)" cargo run --quiet --locked --profile bench --example bench
+
+lint: ## formatting, clippy, shellcheck, the dependencies' licences and bans
+	$(need) cargo-clippy:rust-web-clippy cargo-fmt:rustfmt-web shellcheck:shellcheck
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- --deny warnings
+	shellcheck $$(grep --recursive --files-with-matches -E '^#!/bin/(ba)?sh' .ci dist tests)
+	dist/build/deny
+
+fuzz: ## the property tests, many times over
+	$(need)
+	PROPTEST_CASES=20000 cargo test --locked --bin vmkit-agent
+
+clean: ## removes all that was built
+	cargo clean
+
+agent:
+	$(need)
+	dist/build/agent $(arch)
+
+gateway:
+	$(need)
+	cargo build --locked --example gateway
+
+# Against the agent that ships. The debug build, which checks for overflow, has the unit tests.
+# Most of these tests wait for something, so there is room for more of them than processors.
+cargo-test: export RUST_TEST_THREADS = 8
+cargo-test: agent gateway
+	$(need) docker:docker.io busybox:busybox-static dash:dash curl:curl wget:wget \
+		shellcheck:shellcheck man:man-db mandoc:mandoc systemd-analyze:systemd \
+		setpriv:util-linux
+	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --no-fail-fast

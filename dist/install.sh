@@ -1,0 +1,220 @@
+#!/bin/sh
+# Installs vmkit-agent: fetches the release for this machine, verifies its SHA-256, and has it
+# install itself. Made to be piped:
+#
+#   curl -fsSL https://github.com/vmkit/vmkit-agent/releases/latest/download/install.sh |
+#       VMKIT_AGENT_TOKEN=... sh
+#
+# Nothing runs before the last line, so a download that was cut does nothing.
+
+releases=https://github.com/vmkit/vmkit-agent/releases
+
+usage() {
+    cat <<'END'
+usage: install.sh [OPTION]...
+  --version VERSION    that release; else the latest
+  --base-url URL       the folder that has the release files; https:, or http: to loopback
+  --binary FILE        install this file, without a download; a SHA256SUMS beside it is checked
+  --token-file FILE    where the agent token is; or --token-stdin, or VMKIT_AGENT_TOKEN=...
+  --token-stdin        (not where this script itself comes by standard input)
+  --gateway-url URL    where the agent dials
+  --ca-file FILE       certificates that the agent trusts beside the bundled web roots
+  --no-start           install and enable, but do not start
+  --dry-run            fetch and verify, then only say what would be done
+  --uninstall          remove the agent; with --purge its configuration and state too
+Proxies are taken from HTTPS_PROXY and NO_PROXY, and kept for the agent.
+END
+}
+
+fail() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+main() {
+    set -eu
+    version='' base='' binary='' dry_run='' uninstall='' purge=''
+    # What is for vmkit-agent is put at the end of the arguments again, and is all that stays.
+    count=$#
+    while [ "$count" -gt 0 ]; do
+        option=$1
+        shift
+        count=$((count - 1))
+        case $option in
+        --version | --base-url | --binary | --token-file | --gateway-url | --ca-file)
+            if [ "$count" -eq 0 ] || [ -z "$1" ]; then fail "$option needs a value; see --help"; fi
+            value=$1
+            shift
+            count=$((count - 1))
+            ;;
+        esac
+        case $option in
+        --version) version=${value#v} ;;
+        --base-url) base=${value%/} ;;
+        --binary)
+            case $value in
+            */*) binary=$value ;;
+            *) binary=./$value ;;
+            esac
+            ;;
+        --token-file | --gateway-url | --ca-file) set -- "$@" "$option" "$value" ;;
+        --token-stdin | --no-start) set -- "$@" "$option" ;;
+        --dry-run) dry_run=--dry-run ;;
+        --uninstall) uninstall=yes ;;
+        --purge) purge=--purge ;;
+        --help | -h) usage && return ;;
+        --token) fail "no --token: everybody here could read it; use VMKIT_AGENT_TOKEN, --token-file or --token-stdin" ;;
+        # Not repeated: it may be a token.
+        *) fail "unknown argument; see --help" ;;
+        esac
+    done
+    [ -z "$purge" ] || [ -n "$uninstall" ] || fail "--purge goes with --uninstall"
+    [ "$(uname -s)" = Linux ] || fail "this is $(uname -s); vmkit-agent is for Linux"
+    if [ "$(id -u)" -ne 0 ] && [ -z "$dry_run" ]; then
+        fail "only root can install; run it as: curl ... | sudo VMKIT_AGENT_TOKEN=... sh"
+    fi
+
+    if [ -n "$uninstall" ]; then
+        [ $# -eq 0 ] || fail "--uninstall takes --purge, --dry-run and --binary only"
+        : "${binary:=/usr/local/bin/vmkit-agent}"
+        [ -x "$binary" ] || fail "no program at $binary to uninstall with; name one with --binary FILE"
+        exec "$binary" uninstall ${purge:+"$purge"} ${dry_run:+"$dry_run"}
+    fi
+
+    case $(uname -m) in
+    x86_64 | amd64) arch=amd64 ;;
+    aarch64 | arm64) arch=arm64 ;;
+    *) fail "no release for $(uname -m): there are amd64 and arm64" ;;
+    esac
+    name=vmkit-agent-linux-$arch
+
+    make_work
+    if [ -n "$binary" ]; then
+        take_binary
+    else
+        fetch_release
+    fi
+    chmod 755 "$work/$name"
+    said=$("$work/$name" --version 2>&1) ||
+        fail "$name does not run here: $(echo "$said" | head -n 1); is this machine $arch?"
+    case "$said " in
+    "vmkit-agent ${version:+"$version "}"*) ;;
+    *) fail "$name says it is \"$said\", not vmkit-agent $version; check the release" ;;
+    esac
+    # Its messages say what went wrong, and what to do.
+    "$work/$name" install "$@" ${dry_run:+"$dry_run"}
+}
+
+# A folder of our own in which programs can run: /tmp is mounted noexec on some machines.
+make_work() {
+    work=
+    trap 'rm -rf "${work:-}"' EXIT
+    trap 'exit 130' INT TERM HUP
+    for folder in "${TMPDIR:-/tmp}" /var/tmp /run /root; do
+        work=$(mktemp -d "$folder/vmkit-install.XXXXXX" 2>/dev/null) || continue
+        printf '#!/bin/sh\n' >"$work/probe" 2>/dev/null && chmod 700 "$work/probe" &&
+            "$work/probe" 2>/dev/null && return
+        rm -rf "$work"
+    done
+    work=
+    fail "no folder to work in: ${TMPDIR:-/tmp}, /var/tmp, /run and /root are full, read-only or noexec; set TMPDIR"
+}
+
+take_binary() {
+    [ -f "$binary" ] || fail "no such file: $binary; see --binary"
+    sums=$(dirname "$binary")/SHA256SUMS
+    if [ -f "$sums" ]; then
+        verify "$binary" "${binary##*/}" "$sums" "$sums"
+    fi
+    cp "$binary" "$work/$name" || fail "can't copy $binary to $work"
+}
+
+fetch_release() {
+    if [ -z "$base" ]; then
+        base=$releases/latest/download
+        [ -z "$version" ] || base=$releases/download/v$version
+    fi
+    case $base in
+    # It would be shown to everybody here, as an argument of curl.
+    *@*) fail "--base-url has a user or a password in it; serve the files without" ;;
+    https://*) protocols='=https' ;;
+    http://*)
+        host=${base#http://}
+        host=${host%%/*}
+        # For tests, and for a mirror on this very machine.
+        case $host in
+        127.*[!0-9.:]*) fail "--base-url names no host: $host" ;;
+        127.* | localhost | localhost:* | \[::1\] | \[::1\]:*) protocols='=http,https' ;;
+        *) fail "--base-url has to be https:, but for a loopback address" ;;
+        esac
+        ;;
+    *) fail "--base-url has to be https:" ;;
+    esac
+    # wget knows the lower-case ones only.
+    if [ -n "${HTTPS_PROXY:-}" ] && [ -z "${https_proxy:-}" ]; then export https_proxy="$HTTPS_PROXY"; fi
+    if [ -n "${NO_PROXY:-}" ] && [ -z "${no_proxy:-}" ]; then export no_proxy="$NO_PROXY"; fi
+    if has curl; then
+        fetcher=curl
+    elif has wget; then
+        fetcher=wget
+    else
+        fail "neither curl nor wget is here; install one, or fetch $base/$name elsewhere and use --binary FILE"
+    fi
+    fetch "$base/SHA256SUMS" "$work/SHA256SUMS"
+    fetch "$base/$name" "$work/$name"
+    verify "$work/$name" "$name" "$work/SHA256SUMS" "$base/SHA256SUMS"
+}
+
+# fetch URL FILE
+fetch() {
+    status=0
+    case $fetcher in
+    curl)
+        curl --proto "$protocols" --fail --silent --show-error --location --connect-timeout 20 \
+            --retry 2 --max-time 600 --output "$2" "$1" 2>"$work/said" || status=$?
+        ;;
+    wget)
+        wget -t 3 -T 30 -O "$2" "$1" 2>"$work/said" || status=$?
+        # busybox's own TLS: whoever sits in between could send a file and its checksum.
+        if grep -q 'certificate validation not implemented' "$work/said"; then
+            fail "this wget checks no certificates; install curl, or fetch $1 elsewhere and use --binary FILE"
+        fi
+        ;;
+    esac
+    if [ "$status" -ne 0 ]; then
+        why=$(grep -i -e error -e failed -e unable -e refused -e 'bad address' "$work/said" | tail -n 1)
+        fail "can't fetch $1: ${why:-$fetcher ended with status $status}; check the URL, DNS, HTTPS_PROXY and outbound port 443"
+    fi
+    [ -s "$2" ] || fail "$1 is empty; check the release"
+}
+
+# verify FILE NAME SUMS SUMS-AS-SHOWN
+verify() {
+    wanted=$(while read -r sum file; do
+        if [ "${file#\*}" = "$2" ]; then echo "$sum"; fi
+    done <"$3" | head -n 1 | tr A-F a-f)
+    case ${#wanted}:$wanted in
+    64:*[!0-9a-f]*) wanted='' ;;
+    64:*) ;;
+    *) wanted='' ;;
+    esac
+    [ -n "$wanted" ] || fail "$4 has no line for $2; is it a login page, or another release?"
+    if has sha256sum; then
+        found=$(sha256sum <"$1")
+    elif has shasum; then
+        found=$(shasum -a 256 <"$1")
+    elif has openssl; then
+        found=$(openssl dgst -sha256 -r <"$1")
+    else
+        fail "none of sha256sum, shasum and openssl is here, so $2 can't be verified; install coreutils"
+    fi
+    found=${found%% *}
+    [ "$found" = "$wanted" ] ||
+        fail "checksum mismatch: $2 is $found, $4 says $wanted; nothing was changed, check the release"
+}
+
+{ main "$@"; exit "$?"; }

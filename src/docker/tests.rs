@@ -1,0 +1,227 @@
+//! Real output of docker, and made-up output where no machine at hand gives it.
+
+use super::*;
+use proptest::prelude::*;
+
+/// What docker 28.2 printed; `tests/fixtures/README.md` says how each was taken.
+macro_rules! captured {
+    ($name:literal) => {
+        include_str!(concat!("../../tests/fixtures/docker/", $name))
+    };
+}
+
+fn failed(stderr: &str) -> Failure {
+    Failure::classify("docker", stderr, "exit status: 1")
+}
+
+#[test]
+fn names_that_are_safe_as_arguments() {
+    let longest = "a".repeat(128);
+    for name in ["web", "2048", "a", "my_app-1.2", "0123456789abcdef", &longest] {
+        assert!(is_container_name(name), "{name}");
+    }
+    let too_long = "a".repeat(129);
+    for name in
+        ["", "-f", "--help", ".hidden", "_x", "/web", "a b", "a/b", "wéb", "a\n", "a:b", &too_long]
+    {
+        assert!(!is_container_name(name), "{name}");
+    }
+}
+
+#[test]
+fn arguments() {
+    assert_eq!(logs_arguments("web", 100), ["logs", "--timestamps", "--tail", "100", "web"]);
+    assert_eq!(ps_arguments(), ["ps", "-q"]);
+    let inspect = inspect_arguments(&["0123456789ab".into(), "ba9876543210".into()]);
+    assert_eq!(inspect[..2], ["inspect", "--format"]);
+    assert_eq!(inspect[3..], ["0123456789ab", "ba9876543210"]);
+}
+
+#[test]
+fn running_containers() {
+    assert_eq!(
+        parse_ps(captured!("ps.txt")),
+        ["6657a7f17466", "323ce967a718", "246653818d31", "2af6d2f285cf"]
+    );
+    assert_eq!(parse_ps(""), [] as [&str; 0]);
+    assert_eq!(parse_ps("  abc  \r\n\n--rm\nwhat is this\n"), ["abc"]);
+}
+
+#[test]
+fn health() {
+    let health = parse_inspect(captured!("inspect.txt"));
+    let expected = [
+        ("vmkit-test-healthy", Health::Healthy),
+        ("vmkit-test-plain", Health::None),
+        ("vmkit-test-starting", Health::Starting),
+        ("vmkit-test-unhealthy", Health::Unhealthy),
+    ];
+    assert!(health.iter().map(|(name, health)| (name.as_str(), *health)).eq(expected));
+    // podman: no leading slash, an empty status where there is no check, `stopped` between two.
+    let health = parse_inspect("/a none\nb \nc healthy\nd stopped\ne\n\n");
+    assert_eq!(
+        serde_json::to_string(&health).unwrap(),
+        r#"{"a":"none","b":"none","c":"healthy","d":"none","e":"none"}"#
+    );
+}
+
+#[test]
+fn a_container_that_vanished_is_left_out() {
+    let health = parse_inspect(captured!("inspect-vanished.stdout"));
+    assert!(health.keys().eq(["vmkit-test-plain", "vmkit-test-starting"]));
+    assert!(only_vanished(captured!("inspect-vanished.stderr")));
+    assert!(only_vanished(captured!("inspect-all-gone.stderr")));
+    assert!(only_vanished(
+        "WARNING: something\nError response from daemon: No such container: x\n"
+    ));
+    assert!(only_vanished("Error: no such object: \"x\"\n")); // podman
+    assert!(!only_vanished(""));
+    assert!(!only_vanished("WARNING: something\n"));
+    assert!(!only_vanished(captured!("daemon-down.stderr")));
+    assert!(!only_vanished("Error: No such object: x\nsomething else\n"));
+}
+
+#[test]
+fn no_such_container() {
+    let expected = "docker: no such container: no-such: see docker ps -a for those there are";
+    assert_eq!(failed(captured!("logs-no-such.stderr")), Failure::NoSuchContainer(expected.into()));
+    let podman = r#"Error: no container with name or ID "web" found: no such container"#;
+    let failure = Failure::classify("/usr/bin/podman", podman, "exit status: 125");
+    assert_eq!(
+        failure,
+        Failure::NoSuchContainer(
+            "podman: no such container: web: see podman ps -a for those there are".into()
+        )
+    );
+}
+
+#[test]
+fn permission_denied() {
+    let expected = "docker: permission denied on /var/run/docker.sock: add the agent's user to the docker group, or run it as root";
+    assert_eq!(failed(captured!("permission-denied.stderr")), Failure::Unusable(expected.into()));
+    for older_and_newer in [
+        "Got permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get ...",
+        "permission denied while trying to connect to the Docker API at unix:///var/run/docker.sock",
+        "permission denied",
+    ] {
+        assert_eq!(failed(older_and_newer), Failure::Unusable(expected.into()));
+    }
+    let elsewhere = failed(
+        "permission denied while trying to connect to ... at unix:///run/user/7/docker.sock: Get",
+    )
+    .to_string();
+    assert!(elsewhere.contains("permission denied on /run/user/7/docker.sock:"), "{elsewhere}");
+    // The daemon's own troubles, and warnings, are no reason to ask for other rights.
+    assert!(matches!(
+        failed("Error response from daemon: open /x-json.log: permission denied"),
+        Failure::Other(_)
+    ));
+    assert!(matches!(
+        failed("WARNING: open /root/.docker/config.json: permission denied"),
+        Failure::Other(_)
+    ));
+}
+
+#[test]
+fn daemon_down() {
+    let message = |stderr| match failed(stderr) {
+        Failure::Unusable(message) => message,
+        other => panic!("{other:?}"),
+    };
+    let expected = "docker: cannot connect to the daemon at unix:///nonexistent.sock: start it with systemctl start docker";
+    assert_eq!(message(captured!("daemon-down.stderr")), expected);
+    let expected = "docker: cannot connect to the daemon at tcp://127.0.0.1:1: see that it runs there, or set DOCKER_HOST";
+    assert_eq!(message(captured!("daemon-down-tcp.stderr")), expected);
+    let version_29 = "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct and if \
+                      the daemon is running: dial unix /var/run/docker.sock: connect: no such file or directory";
+    let expected = "docker: cannot connect to the daemon at unix:///var/run/docker.sock: start it with systemctl start docker";
+    assert_eq!(message(version_29), expected);
+    let ssh = message(
+        "error during connect: Get \"http://joe:secret@docker.example.com/v1.50/json?token=secret\": EOF",
+    );
+    assert!(
+        ssh.contains("http://docker.example.com/v1.50/json:") && !ssh.contains("secret"),
+        "{ssh}"
+    );
+}
+
+#[test]
+fn anything_else_is_passed_on() {
+    let message = |stderr| match failed(stderr) {
+        Failure::Other(message) => message,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        message(captured!("logs-driver-none.stderr")),
+        "docker: configured logging driver does not support reading (exit status: 1)"
+    );
+    assert_eq!(
+        message(captured!("api-too-new.stderr")),
+        "docker: client version 1.50 is too new. Maximum supported API version is 1.41 (exit status: 1)"
+    );
+    assert_eq!(
+        message(captured!("usage.stderr")),
+        "docker: unknown flag: --bogus (exit status: 1)"
+    );
+    assert_eq!(
+        message(captured!("config-warning.stderr")),
+        "docker: failed without a message (exit status: 1)"
+    );
+    assert_eq!(message(""), "docker: failed without a message (exit status: 1)");
+    assert_eq!(
+        message("\n\u{1b}[31mred\u{1b}[0m\ttext\n"),
+        "docker:  [31mred [0m text (exit status: 1)"
+    );
+}
+
+#[test]
+fn not_started() {
+    let message =
+        |program, kind: io::ErrorKind| Failure::not_started(program, &kind.into()).to_string();
+    assert_eq!(
+        message("docker", io::ErrorKind::NotFound),
+        "docker: not installed: no \"docker\" on PATH; install it or set VMKIT_DOCKER_BIN"
+    );
+    assert_eq!(
+        message("/opt/podman", io::ErrorKind::NotFound),
+        "podman: not installed: no \"/opt/podman\"; install it or set VMKIT_DOCKER_BIN"
+    );
+    let denied = message("docker", io::ErrorKind::PermissionDenied);
+    assert!(
+        denied.starts_with("docker: not executable: permission denied on \"docker\" on PATH;"),
+        "{denied}"
+    );
+    assert!(
+        message("docker", io::ErrorKind::OutOfMemory)
+            .starts_with("docker: cannot start \"docker\": ")
+    );
+}
+
+proptest! {
+    #[test]
+    fn messages_are_one_bounded_line(program: String, stderr in any::<String>().prop_flat_map(around_phrases)) {
+        let failure = Failure::classify(&program, &stderr, "exit status: 1").to_string();
+        prop_assert!(failure.chars().count() <= 300, "{}", failure);
+        prop_assert!(!failure.contains(char::is_control));
+    }
+
+    #[test]
+    fn output_never_panics(text: String) {
+        let _ = only_vanished(&text);
+        prop_assert!(parse_ps(&text).iter().all(|id| is_container_name(id)));
+        prop_assert!(parse_inspect(&text).keys().all(|name| !name.is_empty()));
+    }
+}
+
+/// Arbitrary text by itself, and after each of the words that are looked for.
+fn around_phrases(text: String) -> impl Strategy<Value = String> {
+    let phrases = [
+        "",
+        "No such container: ",
+        "permission denied unix://",
+        "error during connect: http://",
+        "Error: no such object: \"",
+    ];
+    proptest::sample::select(phrases.to_vec())
+        .prop_map(move |phrase| format!("{phrase}{text}").repeat(20))
+}

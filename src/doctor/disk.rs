@@ -1,0 +1,81 @@
+//! Room on the disk, and whether an upgrade could write where it has to, both as the agent sees
+//! them: a service may have a root, or a `/tmp`, of its own.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
+
+use super::report::Report;
+use super::service::Service;
+
+const MB: u64 = 1_000_000;
+/// With less, whatever else runs here is in trouble too.
+const LITTLE: u64 = 64 * MB;
+const TMP: &str = "/tmp";
+
+pub fn check(service: &Service, report: &mut Report) {
+    let folder = service.installed.parent().unwrap_or(Path::new("/"));
+    // An upgrade downloads to the one and copies to the other.
+    let binary = fs::metadata(&service.installed).map_or(MB, |file| file.len());
+    room("room-root", Path::new("/"), MB, service, report);
+    room("room-tmp", Path::new(TMP), binary, service, report);
+    room("room-bin", folder, binary, service, report);
+    self_upgrade(folder, service, report);
+}
+
+fn room(check: &'static str, path: &Path, need: u64, service: &Service, report: &mut Report) {
+    let shown = path.display();
+    let next = format!("df -h {shown}");
+    let disk = match statvfs(service.reader().view(path)) {
+        Ok(disk) => disk,
+        Err(error) => {
+            return report.fail(check, format!("{shown}: {error}"), format!("ls -ld {shown}"));
+        }
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let seen = format!("{shown}: {} MB free", free / MB);
+    if free < need {
+        report.fail(check, format!("{seen}, {} MB are needed", need.div_ceil(MB)), next);
+    } else if disk.f_files > 0 && disk.f_favail == 0 {
+        report.fail(check, format!("{seen}, but no inode is"), format!("df -i {shown}"));
+    } else if free < LITTLE {
+        report.warn(check, seen, next);
+    } else {
+        report.pass(check, seen);
+    }
+}
+
+fn self_upgrade(folder: &Path, service: &Service, report: &mut Report) {
+    let mut seen =
+        "an upgrade can write to ".to_owned() + &folder.to_string_lossy() + " and " + TMP;
+    for path in [folder, Path::new(TMP)] {
+        let view = service.reader().view(path);
+        let (disk, file) = match (statvfs(&view), fs::metadata(&view)) {
+            (Ok(disk), Ok(file)) => (disk, file),
+            _ => return report.skip("self-upgrade", format!("no {}", path.display())),
+        };
+        let is = |flag| has(&disk, flag);
+        let (shown, mount) = (path.display(), format!("findmnt --target {}", path.display()));
+        if is(StatVfsMountFlags::RDONLY) {
+            return report.fail("self-upgrade", format!("{shown} is mounted read-only"), mount);
+        }
+        if is(StatVfsMountFlags::NOEXEC) && path == folder {
+            return report.fail("self-upgrade", format!("{shown} is mounted noexec"), mount);
+        }
+        if is(StatVfsMountFlags::NOEXEC) {
+            // What is downloaded is first run from beside the installed binary.
+            seen += ", which is noexec and may be";
+        }
+        if !service.reader().may_write(&file) {
+            let user = service.reader().user;
+            let seen = format!("the agent's user ({user}) may not write to {shown}");
+            return report.fail("self-upgrade", seen, format!("ls -ld {shown}"));
+        }
+    }
+    report.pass("self-upgrade", seen);
+}
+
+fn has(disk: &StatVfs, flag: StatVfsMountFlags) -> bool {
+    disk.f_flag.contains(flag)
+}

@@ -1,0 +1,26 @@
+//! What this binary calls itself, on the wire, in the log and on the command line.
+
+/// The crate's version, as `register` and `--version` have it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The processor, by the name that the release files use.
+pub const ARCH: &str = if cfg!(target_arch = "x86_64") {
+    "amd64"
+} else if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    std::env::consts::ARCH
+};
+
+/// The `User-Agent` of the upgrade request.
+pub fn user_agent() -> String {
+    format!("vmkit-agent/{VERSION} (linux; {ARCH})")
+}
+
+/// What `--version` prints; the commit is there where the build knew it.
+pub fn line() -> String {
+    match option_env!("VMKIT_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("vmkit-agent {VERSION} ({commit})"),
+        _ => format!("vmkit-agent {VERSION}"),
+    }
+}

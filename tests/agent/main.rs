@@ -1,0 +1,44 @@
+//! The agent from outside: the real binary against a raw-socket peer, one file for each subject.
+
+mod support;
+
+mod opening;
+mod register;
+
+mod jsonrpc;
+mod params;
+
+mod frames;
+mod large_replies;
+
+mod in_flight;
+
+mod logs_real;
+mod logs_stream;
+
+mod logs_failures;
+mod logs_fake;
+mod logs_flood;
+mod logs_hung;
+
+mod metrics;
+mod metrics_docker;
+
+mod heartbeat;
+mod reconnect;
+mod shutdown;
+mod notify;
+
+mod dial_failures;
+mod dial_http;
+mod proxy;
+
+mod upgrade;
+mod upgrade_killed;
+mod upgrade_load;
+mod upgrade_refused;
+
+mod configuration;
+mod log_output;
+mod secrets;
+mod threads;

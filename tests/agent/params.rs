@@ -1,0 +1,129 @@
+//! The parameters of `logs_fetch` and `metrics_collect`: what is let through, and to what it leads.
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Fake, Peer, Session};
+
+const INVALID_PARAMS: i64 = -32602;
+
+fn registered() -> (Agent, Session, Fake) {
+    let peer = Peer::plain();
+    let setup = Agent::dialing(&peer);
+    let docker = setup.docker("exit 0");
+    let agent = setup.start();
+    (agent, peer.accept_registered(), docker)
+}
+
+#[test]
+fn logs_fetch_lets_no_wrong_params_reach_docker() {
+    let (_agent, mut session, docker) = registered();
+    let long = "a".repeat(129);
+    let containers = [
+        "",
+        " ",
+        "-f",
+        "--help",
+        "-",
+        "a/b",
+        "../a",
+        ".a",
+        "_a",
+        "a b",
+        " a",
+        "a ",
+        "a\n",
+        "a\0",
+        "a;b",
+        "$(a)",
+        "a,b",
+        "a:b",
+        "é",
+        "aé",
+        "a\u{200b}",
+        &long,
+    ];
+    let wrong_containers = containers.iter().map(|name| json!({"container": name}));
+    let wrong_lines =
+        [json!(0), json!(-1), json!(1.5), json!("5"), json!([5]), json!(true), json!(-5001)];
+    let wrong_lines = wrong_lines.iter().map(|lines| json!({"container": "web", "lines": lines}));
+    let others = [
+        json!({}),
+        json!({"lines": 5}),
+        json!({"container": 5}),
+        json!({"container": null}),
+        json!({"container": ["web"]}),
+        json!({"container": "web", "stream": "yes"}),
+        json!({"container": "web", "stream": 1}),
+        json!(["web", 5]),
+        json!("web"),
+        json!(5),
+        Value::Null,
+    ];
+    for params in wrong_containers.chain(wrong_lines).chain(others) {
+        let response = session.request(1, "logs_fetch", params.clone());
+        assert_eq!(response.code(), INVALID_PARAMS, "{params}: {response:?}");
+        assert!(!response.message().contains('\n'), "{response:?}");
+    }
+    assert_eq!(
+        session.exchange(r#"{"jsonrpc":"2.0","id":1,"method":"logs_fetch"}"#).code(),
+        INVALID_PARAMS
+    );
+
+    // One that is let through, after which no earlier process can still be about to start.
+    assert_eq!(session.request(2, "logs_fetch", json!({"container": "web"})).code(), 0);
+    assert_eq!(docker.calls().len(), 1, "{:?}", docker.calls());
+}
+
+#[test]
+fn logs_fetch_hands_docker_what_was_asked() {
+    let (_agent, mut session, docker) = registered();
+    let long = "a".repeat(128);
+    let cases = [
+        (json!({"container": "web"}), "100", "web"),
+        (json!({"container": "0b5c", "lines": 1}), "1", "0b5c"),
+        (json!({"container": "a_b.c-D9", "lines": 5000}), "5000", "a_b.c-D9"),
+        (json!({"container": "web", "lines": 5001}), "5000", "web"),
+        (json!({"container": "web", "lines": 4_294_967_297_u64}), "5000", "web"),
+        (json!({"container": "web", "lines": u64::MAX}), "5000", "web"),
+        (json!({"container": long, "stream": false}), "100", &long),
+        (json!({"container": "web", "stream": true}), "100", "web"),
+    ];
+    for (at, (params, lines, container)) in cases.into_iter().enumerate() {
+        let response = session.request(1, "logs_fetch", params.clone());
+        let streamed = json!({"lines": [], "streamed": 0});
+        let expected = if params["stream"] == true { streamed } else { json!({"lines": []}) };
+        assert_eq!(*response.result(), expected, "{params}");
+        let call = &docker.calls()[at].arguments;
+        let words: Vec<&str> = call.split(' ').collect();
+        assert_eq!(words[0], "logs", "{call}");
+        assert!(words.contains(&"--timestamps"), "{call}");
+        assert!(call.contains(&format!("--tail {lines}")), "{params}: {call}");
+        assert_eq!(words.last(), Some(&container), "{call}");
+    }
+}
+
+#[test]
+fn metrics_collect_takes_no_params() {
+    let (_agent, mut session, docker) = registered();
+    for params in ["[1]", "5", r#""x""#, "true", "[[]]"] {
+        let text =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"metrics_collect","params":{params}}}"#);
+        let response = session.exchange(text);
+        assert_eq!(response.code(), INVALID_PARAMS, "{params}: {response:?}");
+    }
+    assert_eq!(docker.calls().len(), 0);
+
+    // All three share one sample, and one snapshot follows it.
+    session.send_text(r#"{"jsonrpc":"2.0","id":1,"method":"metrics_collect"}"#);
+    session.send_text(r#"{"jsonrpc":"2.0","id":2,"method":"metrics_collect","params":null}"#);
+    session.send_text(r#"{"jsonrpc":"2.0","id":3,"method":"metrics_collect","params":{}}"#);
+    let results: Vec<Value> = (0..3).map(|_| session.next_message()["result"].take()).collect();
+    assert!(
+        results.iter().all(|result| result.is_object() && *result == results[0]),
+        "{results:?}"
+    );
+    assert_eq!(session.next_notification("health_snapshot"), results[0]);
+    session.assert_quiet();
+    let samples = docker.calls().iter().filter(|call| call.arguments.starts_with("ps")).count();
+    assert_eq!(samples, 1, "{:?}", docker.calls());
+}

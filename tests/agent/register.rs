@@ -1,0 +1,79 @@
+//! `register`: the session begins without waiting for its answer, and ends without a good one.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{Agent, PATIENCE, Peer};
+
+#[test]
+fn requests_before_the_acknowledgement_are_served() {
+    let peer = Peer::plain();
+    let setup = Agent::dialing(&peer);
+    setup.docker("exit 0");
+    let _agent = setup.start();
+    let mut session = peer.accept_upgraded();
+    session.read_register();
+    assert_eq!(session.request(1, "nope", json!({})).code(), -32601);
+    let logs = session.request(2, "logs_fetch", json!({"container": "web"}));
+    assert_eq!(*logs.result(), json!({"lines": []}));
+    session.acknowledge();
+    session.assert_quiet();
+}
+
+/// More in the result than `ok` is no reason to refuse it: gateways grow.
+#[test]
+fn acknowledgement_may_hold_more() {
+    let peer = Peer::plain();
+    let agent = Agent::dialing(&peer).start();
+    let mut session = peer.accept_upgraded();
+    session.read_register();
+    session.answer_register(r#""result":{"workspace":"w","ok":true}"#);
+    agent.wait_for_log(&["registered"]);
+    session.assert_quiet();
+}
+
+#[test]
+fn refused_registration_closes_logs_why_and_dials_again() {
+    let refusals = [
+        (
+            r#""error":{"code":-32050,"message":"instance vmkit-test-unknown"}"#,
+            "vmkit-test-unknown",
+        ),
+        (r#""result":{"ok":false}"#, "register"),
+        (r#""result":{"ok":"true"}"#, "register"),
+        (r#""result":{"ok":1}"#, "register"),
+        (r#""result":{}"#, "register"),
+        (r#""result":true"#, "register"),
+        (r#""result":null"#, "register"),
+    ];
+    for (refusal, reason) in refusals {
+        let peer = Peer::plain();
+        let agent = Agent::dialing(&peer).start();
+        let mut session = peer.accept_upgraded();
+        session.read_register();
+        session.answer_register(refusal);
+        session.expect_close();
+        drop(session);
+        agent.wait_for_log(&["register", reason]);
+        peer.accept_registered().assert_quiet();
+    }
+}
+
+#[test]
+fn registration_not_acknowledged_within_10_s_closes_and_dials_again() {
+    let peer = Peer::plain();
+    let agent = Agent::dialing(&peer).start();
+    let mut session = peer.accept_upgraded();
+    session.read_register();
+    let registered = std::time::Instant::now();
+    // Served, but it is not the answer that is waited for.
+    session.assert_quiet();
+    session.expect_close();
+    let waited = registered.elapsed();
+    assert!(waited > Duration::from_millis(9_500), "{waited:?}");
+    assert!(waited < Duration::from_secs(13), "{waited:?}");
+    drop(session);
+    agent.wait_for_log(&["register", "10"]);
+    assert!(peer.accept_within(PATIENCE).is_some());
+}

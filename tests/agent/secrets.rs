@@ -1,0 +1,78 @@
+//! The token: in the upgrade request, and nowhere else.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{Agent, Authority, Frame, Peer, TOKEN, opcode};
+
+#[test]
+fn the_token_is_in_no_log_argument_or_message() {
+    for level in ["debug", "trace"] {
+        let authority = Authority::new();
+        let peer = Peer::tls(&authority.good());
+        let setup = Agent::dialing(&peer).trusting(&authority).env("VMKIT_LOG_LEVEL", level);
+        let docker = setup.docker("exit 1");
+        let mut agent = setup.start();
+        peer.accept().refuse("401 Unauthorized");
+        peer.accept().refuse(&format!("302 Found\nLocation: /?token={TOKEN}"));
+        let mut session = peer.accept_registered();
+        session.request(1, "logs_fetch", json!({"container": "web"}));
+        session.request(2, "metrics_collect", json!({}));
+        session.next_notification("health_snapshot");
+        session.send(&Frame::new(opcode::BINARY, "x"));
+        session.expect_close();
+        drop(session);
+        let mut session = peer.accept_upgraded();
+        session.read_register();
+        session.answer_register(r#""error":{"code":-32000,"message":"no"}"#);
+        session.expect_close();
+        drop(session);
+        let arguments = fs::read(format!("/proc/{}/cmdline", agent.pid())).expect("it runs");
+        assert!(!String::from_utf8_lossy(&arguments).contains(TOKEN));
+        agent.assert_exits_on(Signal::TERM);
+
+        for line in agent.whole_log() {
+            assert!(!line.contains(TOKEN), "{level}: {line}");
+            assert!(!line.to_lowercase().contains("authorization: bearer"), "{level}: {line}");
+        }
+        assert!(docker.calls().iter().all(|call| !call.arguments.contains(TOKEN)));
+    }
+}
+
+/// docker has no use for it, and what it starts could print it.
+#[test]
+fn the_token_is_not_in_the_environment_of_docker() {
+    let peer = Peer::plain();
+    let setup = Agent::dialing(&peer).env("DOCKER_HOST", "unix:///vmkit-test.sock");
+    let environment = setup.file("bin/docker.env", "");
+    setup.docker("env > \"$0.env\"");
+    let _agent = setup.start();
+    let mut session = peer.accept_registered();
+    session.request(1, "logs_fetch", json!({"container": "web"}));
+    let environment = fs::read_to_string(environment).expect("the script wrote it");
+    assert!(environment.contains("DOCKER_HOST=unix:///vmkit-test.sock"), "{environment}");
+    assert!(!environment.contains(TOKEN), "{environment}");
+}
+
+/// A gateway's words go into the log; what looks like the token in them does not.
+#[test]
+fn a_gateway_cannot_write_lines_of_its_own_into_the_log() {
+    let peer = Peer::plain();
+    let agent = Agent::dialing(&peer).start();
+    let mut session = peer.accept_registered();
+    session.request(1, "a\nforged\u{1b}[2J", json!({}));
+    session.request(2, "logs_fetch", json!({"container": "a\nforged"}));
+    session.send_raw(&Frame::new(opcode::CLOSE, b"\x03\xe8bye\nforged\x1b[2J").encode());
+    drop(session);
+    let mut session = peer.accept_upgraded();
+    session.read_register();
+    session.answer_register(r#""error":{"code":-32000,"message":"no\nforged\u001b[2J"}"#);
+    session.expect_close();
+    drop(session);
+    peer.accept_registered().assert_quiet();
+    for line in agent.log() {
+        assert!(line.starts_with('<') && !line.contains('\x1b'), "{line:?}");
+    }
+}

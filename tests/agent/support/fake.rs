@@ -1,0 +1,71 @@
+//! Fake programs: real executables, shell scripts, that stand where the agent looks for `docker`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{PATIENCE, poll_until};
+
+/// A docker whose `logs` are 90 lines of 10,000 characters: a reply of about 900 KB.
+pub const LARGE_LOG: &str = r#"
+    [ "$1" = logs ] || exit 0
+    text=$(head -c 10000 /dev/zero | tr '\0' x)
+    for line in $(seq 90); do echo "2026-01-01T00:00:00.0000000${line}Z $text"; done
+"#;
+
+/// A fake that notes each of its calls.
+#[derive(Clone)]
+pub struct Fake {
+    calls: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub pid: u32,
+    /// The arguments, with one space between them.
+    pub arguments: String,
+}
+
+impl Fake {
+    /// Writes `name` into `directory`: a `/bin/sh` script with this body.
+    pub fn write(directory: &Path, name: &str, body: &str) -> Fake {
+        let calls = directory.join(format!("{name}.calls"));
+        let draft = directory.join(format!("{name}.draft"));
+        let script = format!("#!/bin/sh\necho \"$$ $*\" >> '{}'\n{body}\n", calls.display());
+        fs::write(&draft, script).expect("the directory is the test's own");
+        // Another process writes the executable: were it open for writing in this one, a fork in
+        // another test's thread at that moment would make starting it fail with ETXTBSY.
+        let installed = Command::new("install")
+            .args(["-m", "755"])
+            .args([&draft, &directory.join(name)])
+            .status();
+        assert!(installed.expect("coreutils are there").success());
+        Fake { calls }
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<Call> {
+        let text = fs::read_to_string(&self.calls).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let calls = whole.lines().map(|line| {
+            let (pid, arguments) = line.split_once(' ').expect("as the script writes it");
+            Call {
+                pid: pid.parse().expect("as the script writes it"),
+                arguments: arguments.to_owned(),
+            }
+        });
+        calls.collect()
+    }
+
+    /// The calls whose arguments begin like this, once there are `count` of them.
+    #[track_caller]
+    pub fn wait_for_calls(&self, beginning: &str, count: usize) -> Vec<Call> {
+        poll_until(&format!("{count} calls of {beginning:?}"), PATIENCE, || {
+            let mut calls = self.calls();
+            calls.retain(|call| call.arguments.starts_with(beginning));
+            (calls.len() >= count).then_some(calls)
+        })
+    }
+}

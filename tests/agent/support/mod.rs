@@ -1,0 +1,75 @@
+//! What every test of the real agent stands on: a peer that speaks raw WebSocket, and a process guard.
+//!
+//! The peer is not tungstenite: a test that used the agent's own WebSocket code turned round would
+//! agree with each of its mistakes. Nothing here sleeps to wait for something: it polls, with a deadline
+//! that is a bound on failure, not an expectation.
+#![allow(dead_code, reason = "each subject uses its own part of the support code")]
+
+mod agent;
+mod container;
+mod fake;
+mod frame;
+mod hostile;
+mod log;
+mod log_line;
+mod peer;
+mod private_root;
+mod release;
+mod response;
+mod scratch;
+mod session;
+#[path = "../../vm/support/server.rs"]
+mod server;
+mod stream;
+mod tls;
+
+use std::time::{Duration, Instant};
+
+pub use agent::{Agent, Setup, TOKEN, agent_program};
+pub use container::{Container, docker};
+pub use fake::{Call, Fake, LARGE_LOG};
+pub use frame::{Frame, opcode};
+pub use hostile::{Unresponsive, name_server, narrow_listener};
+pub use log_line::{LogLine, assert_same_lines, texts};
+pub use peer::{Dial, Peer};
+pub use private_root::PrivateRoot;
+pub use release::{OWN_VERSION, Release};
+pub use server::{Download, Server};
+pub use session::{End, Session};
+pub use stream::Lost;
+pub use tls::{Authority, Identity};
+
+/// How long anything that should happen at once may take on a machine that is busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks `probe` until it has something, and panics, naming `what`, when `within` is over.
+pub fn poll_until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}: not seen within {within:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether a process with this id is there and more than a zombie.
+pub fn is_running(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| rest.trim().chars().next()))
+        .is_some_and(|state| !matches!(state, None | Some('Z' | 'X')))
+}
+
+/// The processes of this group, without zombies.
+pub fn group_members(group: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").expect("a Linux").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        fields.split_whitespace().nth(2) == Some(&group.to_string()) && is_running(*pid)
+    })
+    .collect()
+}

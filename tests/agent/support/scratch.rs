@@ -1,0 +1,73 @@
+//! A directory of its own for each agent, removed when the test ends, however it ends.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+pub struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    pub fn new() -> Scratch {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("vmkit-test-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        fs::create_dir(path.join("bin")).expect("a directory just made can be written to");
+        Scratch { path }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path.join(name);
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        path
+    }
+
+    /// A copy of this program that every user can run; where it was built, they may not look.
+    pub fn open_to_all(&self, program: &str) -> PathBuf {
+        let copy = self.path.join("vmkit-agent");
+        let installed = Command::new("install").args(["-m", "755", program]).arg(&copy).status();
+        assert!(installed.expect("coreutils are there").success());
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&self.path, open).expect("the directory is the test's own");
+        copy
+    }
+
+    /// Ends whatever still runs with this directory in its environment: what the agent left behind.
+    pub fn end_leftovers(&self) {
+        let mark = self.path.to_str().expect("made of ASCII").as_bytes();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+            else {
+                continue;
+            };
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            let marked = environment.split(|byte| *byte == 0).any(|variable| {
+                variable
+                    .windows(mark.len() + 1)
+                    .any(|part| part.starts_with(mark) && !part[mark.len()].is_ascii_digit())
+            });
+            if marked && let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.end_leftovers();
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

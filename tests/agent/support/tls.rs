@@ -1,0 +1,80 @@
+//! Certificates for the peer: an authority that the agent is told to trust, and identities good and bad.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+
+pub struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// What the peer shows to the agent.
+#[derive(Clone)]
+pub struct Identity {
+    pub config: Arc<ServerConfig>,
+}
+
+impl Authority {
+    pub fn new() -> Authority {
+        // No two of the same name: that would be a bad signature, not an unknown issuer.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("vmkit-test-authority-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let key = KeyPair::generate().expect("keys can be made");
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let certificate = params.self_signed(&key).expect("a valid authority");
+        Authority { pem: certificate.pem(), issuer: Issuer::new(params, key) }
+    }
+
+    /// The authority's certificate, for `VMKIT_CA_FILE`.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// For `127.0.0.1` and `localhost`, valid now.
+    pub fn good(&self) -> Identity {
+        self.for_names(&["127.0.0.1", "localhost"])
+    }
+
+    pub fn for_names(&self, names: &[&str]) -> Identity {
+        self.issue(names, 2020, 2099)
+    }
+
+    /// Valid from the first day of one year to the first day of another.
+    pub fn issue(&self, names: &[&str], from: i32, to: i32) -> Identity {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names that a certificate can hold");
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(to, 1, 1);
+        let key = KeyPair::generate().expect("keys can be made");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a valid certificate");
+        Identity::new(certificate.der().clone(), &key)
+    }
+}
+
+impl Identity {
+    fn new(certificate: CertificateDer<'static>, key: &KeyPair) -> Identity {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring serves them")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("the key is the certificate's");
+        Identity { config: Arc::new(config) }
+    }
+}

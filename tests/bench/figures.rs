@@ -1,0 +1,57 @@
+//! Many measured values in one: their middle and their ends.
+
+use std::fmt;
+use std::time::Duration;
+
+pub struct Figures {
+    /// At least one, in rising order.
+    sorted: Vec<Duration>,
+}
+
+impl Figures {
+    pub fn of(values: impl IntoIterator<Item = Duration>) -> Figures {
+        let mut sorted: Vec<Duration> = values.into_iter().collect();
+        assert!(!sorted.is_empty(), "nothing was measured");
+        sorted.sort();
+        Figures { sorted }
+    }
+
+    pub fn median(&self) -> Duration {
+        self.percentile(50)
+    }
+
+    pub fn percentile(&self, percent: usize) -> Duration {
+        self.sorted[(self.sorted.len() - 1) * percent / 100]
+    }
+
+    pub fn least(&self) -> Duration {
+        self.sorted[0]
+    }
+
+    pub fn most(&self) -> Duration {
+        self.sorted[self.sorted.len() - 1]
+    }
+}
+
+/// Median (least–most), in milliseconds.
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let [median, least, most] = [self.median(), self.least(), self.most()].map(milliseconds);
+        write!(f, "{median} ms ({least}–{most})")
+    }
+}
+
+/// With the three digits that are worth showing.
+pub fn milliseconds(duration: Duration) -> String {
+    let value = duration.as_secs_f64() * 1000.0;
+    match value {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// Of a million bytes.
+pub fn megabytes(bytes: u64) -> String {
+    format!("{:.2} MB", bytes as f64 / 1e6)
+}

@@ -1,0 +1,117 @@
+//! The environment file and what is in it.
+
+use crate::{
+    gateway::Gateway,
+    machine::{Machine, SECRET},
+    support::TOKEN,
+};
+
+#[test]
+fn a_good_machine_is_sound_and_no_register_is_sent() {
+    let gateway = Gateway::good("now");
+    let findings = Machine::dialing(&gateway.url).examine();
+    findings.assert_sound();
+    for check in ["config", "token", "gateway-url", "settings", "dns", "tcp", "http", "clock"] {
+        findings.of(check).assert("PASS", &[]);
+    }
+    for check in ["docker-cli", "docker-socket", "docker-ps", "version", "self-upgrade"] {
+        findings.of(check).assert("PASS", &[]);
+    }
+    findings.of("proxy").assert("SKIP", &[]);
+    findings.of("token").assert_says(&["/etc/vmkit/agent.env"]);
+    assert_eq!(gateway.ends(), ["1000", "1000"]);
+}
+
+#[test]
+fn no_environment_file() {
+    let gateway = Gateway::good("now");
+    let findings = Machine::dialing(&gateway.url).env_file(None).examine();
+    findings.assert_first_fail("config", &["/etc/vmkit/agent.env", "no such file", "install"]);
+    findings.of("token").assert("FAIL", &["VMKIT_AGENT_TOKEN"]);
+}
+
+#[test]
+fn environment_file_that_everyone_can_read() {
+    let gateway = Gateway::good("now");
+    let findings = Machine::dialing(&gateway.url).env_file_mode(0o644).examine();
+    findings.assert_first_fail("config", &["0644", "everyone", "chmod 600"]);
+    findings.of("http").assert("PASS", &[]);
+    let findings = Machine::dialing(&gateway.url).env_file_mode(0o640).examine();
+    findings.of("config").assert("WARN", &["0640"]);
+}
+
+#[test]
+fn environment_file_that_does_not_parse() {
+    let gateway = Gateway::good("now");
+    let machine = || Machine::dialing(&gateway.url);
+    let url = format!("VMKIT_GATEWAY_URL={}", gateway.url);
+    let export = format!("export VMKIT_AGENT_TOKEN={TOKEN}");
+    let findings = machine().env_file(Some(&["# by hand", &export, &url])).examine();
+    findings.assert_first_fail("config", &["line 2", "not read"]);
+    findings.of("token").assert("FAIL", &["not set"]);
+    // All else is looked at nevertheless, and no other token is made up.
+    findings.of("tcp").assert("PASS", &[]);
+    findings.of("http").assert("SKIP", &["no token"]);
+    assert!(gateway.ends().iter().all(|end| end != "1000"));
+
+    let open = format!("VMKIT_AGENT_TOKEN=\"{TOKEN}");
+    let findings = machine().env_file(Some(&[&url, &open])).examine();
+    findings.assert_first_fail("config", &["quote"]);
+    let findings = machine().line("a stray line").examine();
+    findings.assert_sound();
+    findings.of("config").assert("WARN", &["line 4"]);
+}
+
+#[test]
+fn no_token() {
+    let gateway = Gateway::good("now");
+    let url = format!("VMKIT_GATEWAY_URL={}", gateway.url);
+    let findings = Machine::dialing(&gateway.url).env_file(Some(&[&url])).examine();
+    findings.assert_first_fail("token", &["VMKIT_AGENT_TOKEN", "not set"]);
+}
+
+#[test]
+fn wrong_values_are_each_a_line_and_stop_nothing() {
+    let gateway = Gateway::good("now");
+    let proxy = format!("HTTPS_PROXY=socks5://u:{SECRET}@127.0.0.1:1");
+    let machine = Machine::dialing(&gateway.url).line("VMKIT_LOG_LEVEL=loud").line(&proxy);
+    let findings = machine.examine();
+    let wrong = findings.checks.iter().filter(|finding| finding.check == "settings");
+    let wrong: Vec<_> = wrong.map(|finding| &*finding.seen).collect();
+    assert!(
+        matches!(wrong[..], [a, b] if a.starts_with("HTTPS_PROXY") && b.starts_with("VMKIT_LOG"))
+    );
+    findings.assert_first_fail("settings", &["HTTPS_PROXY"]);
+    findings.of("http").assert("PASS", &[]);
+
+    let token = format!("VMKIT_AGENT_TOKEN={TOKEN}");
+    let url = format!("VMKIT_GATEWAY_URL=ws://10.0.0.1/x?key={SECRET}");
+    let findings = Machine::dialing("").env_file(Some(&[&token, &url])).examine();
+    findings.assert_first_fail("gateway-url", &["VMKIT_GATEWAY_URL", "wss:"]);
+}
+
+#[test]
+fn what_only_this_shell_has_is_said() {
+    let gateway = Gateway::good("now");
+    let findings = Machine::dialing(&gateway.url).env("VMKIT_LOG_LEVEL", "debug").examine();
+    findings.assert_sound();
+    findings.of("shell").assert("WARN", &["VMKIT_LOG_LEVEL", "service"]);
+}
+
+#[test]
+fn a_credential_is_where_the_token_is_from() {
+    let gateway = Gateway::good("now");
+    let url = format!("VMKIT_GATEWAY_URL={}", gateway.url);
+    let machine = || Machine::dialing(&gateway.url).env_file(Some(&[&url]));
+    let given = machine()
+        .env("CREDENTIALS_DIRECTORY", "/run/vmkit-test")
+        .spoil(|root| root.write("run/vmkit-test/vmkit-agent-token", TOKEN));
+    given.examine().of("token").assert("PASS", &["/run/vmkit-test/vmkit-agent-token"]);
+    // By hand, the service's own is found.
+    let of_the_service = "run/credentials/vmkit-agent.service/vmkit-agent-token";
+    let found = machine().spoil(|root| root.write(of_the_service, TOKEN));
+    let findings = found.examine();
+    findings.assert_sound();
+    findings.of("token").assert("PASS", &[of_the_service]);
+    assert_eq!(gateway.ends(), ["1000"; 4]);
+}

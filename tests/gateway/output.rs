@@ -1,0 +1,34 @@
+//! Standard output: one JSON object a line, whole lines only, whoever writes.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Something happened. `fields` is a JSON object.
+pub fn event(name: &str, mut fields: Value) {
+    fields["event"] = json!(name);
+    fields["at"] = json!(now());
+    line(&fields);
+}
+
+/// The one answer to line `command` of standard input.
+pub fn answer(command: u64, outcome: Result<Value, Value>) {
+    line(&match outcome {
+        Ok(answer) => json!({"command": command, "answer": answer}),
+        Err(error) => json!({"command": command, "error": error}),
+    });
+}
+
+/// UTC, RFC 3339, to the millisecond.
+pub fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    let now = now.replace_millisecond(now.millisecond()).expect("a millisecond is in range");
+    now.format(&Rfc3339).expect("this century has four digits")
+}
+
+fn line(value: &Value) {
+    // Nobody reads any more: then the end of standard input or a signal is on its way.
+    let _ = writeln!(std::io::stdout().lock(), "{value}");
+}
