@@ -116,7 +116,7 @@ fn settle(store: &Store, installed: &Path, own: impl FnOnce() -> io::Result<Chec
     let state = store.read();
     if let Some(version) = &state.unfinished {
         // One that is still at work, started by hand, cleans up by itself.
-        if Lock::take(installed).is_ok() {
+        if let Ok(_lock) = Lock::inherit(installed) {
             log::info!("cleaning up after an upgrade to version {version} that was cut short");
             clean(installed, version);
             change(store, |state| state.unfinished = None);

@@ -20,6 +20,8 @@ pub const FOLDER: &str = "/var/lib/vmkit-agent";
 const FILE: &str = "upgrade.json";
 /// Changes take milliseconds; one that finds another at work waits this long for it.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a process that was killed may take to end, in the middle of a write to a slow disk.
+const DYING: Duration = Duration::from_secs(2);
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -263,6 +265,22 @@ impl Store {
 }
 
 impl Lock {
+    /// The lock of an upgrader that was killed, and may still be dying.
+    ///
+    /// # Errors
+    /// [`crate::rpc::BUSY`] where another one is at work for good.
+    pub fn inherit(installed: &Path) -> Result<Lock, Error> {
+        let end = Instant::now() + DYING;
+        loop {
+            match Lock::take(installed) {
+                Err(error) if error.code == crate::rpc::BUSY && Instant::now() < end => {
+                    wait::pause(Duration::from_millis(20));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// # Errors
     /// [`crate::rpc::BUSY`] while another upgrade of the same binary runs.
     pub fn take(installed: &Path) -> Result<Lock, Error> {

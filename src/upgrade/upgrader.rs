@@ -17,7 +17,7 @@ use crate::config::UpgradeConfig;
 use crate::job::Children;
 use crate::rpc;
 use crate::service::Restart;
-use crate::wait::{self, Waiter};
+use crate::wait::Waiter;
 
 /// The variable that has the request, in JSON. Not an argument, which everybody on the machine can
 /// read: the URL may hold a password.
@@ -87,6 +87,10 @@ fn upgrade(
     let _lock = Lock::take(&installed)?;
     may_start(request, &store)?;
     swap::check_folder(&installed)?;
+    // Of one that was cut short, and took its time to die when the agent started.
+    if let Some(version) = store.read().unfinished {
+        probation::clean(&installed, &version);
+    }
     let restart = restart(config, agent, &children);
 
     // Before there is anything to clean up, the note on what will have to be.
@@ -242,16 +246,7 @@ pub fn clean_up() -> Result<(), Error> {
     let installed = Path::new(path.strip_suffix(" (deleted)").unwrap_or(&path));
     let store = Store::find(installed);
     let state = store.read();
-    // The one that was ended lets go of its lock within a moment; another one is at work for good.
-    let mut lock = Lock::take(installed);
-    for _ in 0..20 {
-        if lock.is_ok() {
-            break;
-        }
-        wait::pause(Duration::from_millis(50));
-        lock = Lock::take(installed);
-    }
-    let _lock = lock?;
+    let _lock = Lock::inherit(installed)?;
     let unfinished = state.unfinished.iter();
     let trial = state.trial.filter(|trial| trial.installed == installed);
     for version in unfinished.chain(trial.as_ref().map(|trial| &trial.version)) {

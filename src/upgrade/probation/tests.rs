@@ -60,6 +60,22 @@ fn killed_while_downloading_or_staging() {
 }
 
 #[test]
+fn one_that_is_still_dying_is_waited_for() {
+    let machine = Machine::new();
+    let version = Version::try_from("1".to_owned()).unwrap();
+    machine.folder.file("agent.new", b"half");
+    machine.store.change(|state| state.unfinished = Some(version)).unwrap();
+    let lock = Lock::take(&machine.installed).unwrap();
+    let dying = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(lock);
+    });
+    assert_eq!(machine.start(), Finding::Nothing);
+    dying.join().unwrap();
+    assert_eq!(machine.folder.names(), ["agent"]);
+}
+
+#[test]
 fn another_upgrade_at_work_is_left_alone() {
     let machine = Machine::new();
     let version = Version::try_from("1".to_owned()).unwrap();

@@ -60,9 +60,11 @@ impl Bare {
         self.say("kill -KILL $agent; wait $agent 2>/dev/null");
     }
 
-    /// SIGKILL for every process of this machine, at once.
+    /// SIGKILL for every process of this machine, at once. None is left, not even a dying one: they
+    /// are this shell's to reap.
     pub fn kill_everything(&mut self) {
         self.say("kill -KILL -1; wait");
+        self.say("while set -- /proc/[0-9]*; [ $# -gt 1 ]; do sleep 0.01; done");
     }
 
     /// The log so far.
