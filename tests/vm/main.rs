@@ -1,8 +1,13 @@
-//! A whole virtual machine round the agent: systemd as its first process, the reference unit, real
-//! upgrades between real binaries. The gateway and the download server are outside.
+//! A whole virtual machine round the agent, from its first boot to its last: systemd or OpenRC as its
+//! first process, cloud-init, docker, real upgrades between real binaries. The gateway and the
+//! download server are outside.
 
 mod support;
 
+mod cloud_init;
+mod docker;
+mod empty;
+mod openrc;
 mod own_unit;
 mod service;
 

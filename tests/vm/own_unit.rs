@@ -1,42 +1,16 @@
-//! The agent as it installs itself: under the project's own unit, upgraded and rolled back there,
-//! and taken away again.
+//! The agent as it installs itself under systemd: the project's own unit, what comes with it, and an
+//! end that leaves nothing.
 
-use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use crate::support::{
-    Gateway, INSTALLED, PATIENCE, PREVIOUS, Release, SHORT_PROBATION, Scene, Server, TOKEN, UNIT,
-    Vm,
+    BROUGHT, INSTALLED, PATIENCE, PREVIOUS, Release, SHORT_PROBATION, Scene, UNIT, Vm,
 };
-
-/// Where a person has put the program before it installs itself.
-const BROUGHT: &str = "/root/vmkit-agent";
-
-/// A machine on which `vmkit-agent install` was run, once, by hand.
-#[track_caller]
-fn installed_by_itself() -> Scene {
-    let scene = Scene { vm: Vm::boot(), gateway: Gateway::start(), server: Server::plain() };
-    let roots = fs::read(&scene.gateway.ca).expect("the gateway has written it");
-    scene.vm.write("/root/ca.pem", &roots);
-    scene.vm.install(&Release::current().program, BROUGHT);
-    let mark = scene.gateway.mark();
-    install(&scene);
-    scene.gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
-    scene
-}
-
-#[track_caller]
-fn install(scene: &Scene) -> String {
-    let url = &scene.gateway.url;
-    let probation = SHORT_PROBATION.as_secs();
-    scene.vm.sh(&format!(
-        "printf %s '{TOKEN}' | env VMKIT_INSTANCE_ID=vm VMKIT_UPGRADE_PROBATION_SECS={probation} \
-         {BROUGHT} install --token-stdin --gateway-url {url} --ca-file /root/ca.pem 2>&1"
-    ))
-}
 
 #[test]
 fn installs_itself_once_and_leaves_nothing() {
-    let scene = installed_by_itself();
+    let scene = Scene::installed_by_itself(Vm::boot());
     let Scene { vm, gateway, .. } = &scene;
     assert_eq!(vm.property(UNIT, "Type"), "notify");
     assert!(vm.property(UNIT, "StatusText").starts_with("registered as vm"));
@@ -44,7 +18,7 @@ fn installs_itself_once_and_leaves_nothing() {
     assert_eq!(vm.sh("systemctl is-enabled vmkit-agent"), "enabled");
 
     let pid = vm.main_pid(UNIT);
-    install(&scene);
+    scene.install();
     assert_eq!(vm.main_pid(UNIT), pid, "nothing has changed, nothing restarts");
 
     let mark = gateway.mark();
@@ -59,7 +33,7 @@ fn installs_itself_once_and_leaves_nothing() {
 #[test]
 fn upgrades_and_rolls_back_under_its_own_unit() {
     let (old, new) = (Release::current(), Release::next());
-    let scene = installed_by_itself();
+    let scene = Scene::installed_by_itself(Vm::boot());
     let Scene { vm, gateway, .. } = &scene;
 
     let mark = gateway.mark();
@@ -76,4 +50,42 @@ fn upgrades_and_rolls_back_under_its_own_unit() {
     gateway.wait_for_notification(mark, "upgrade_rolled_back", PATIENCE);
     scene.wait_for_no_guard();
     assert_eq!(vm.sha256(INSTALLED), new.sha256);
+}
+
+/// The one that somebody has put there as the reference document says.
+#[test]
+fn takes_the_place_of_the_reference_unit() {
+    let scene = Scene::installed();
+    let Scene { vm, gateway, .. } = &scene;
+    vm.install(&Release::current().program, BROUGHT);
+    let (pid, mark) = (vm.main_pid(UNIT), gateway.mark());
+    scene.install();
+    gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
+    assert_eq!(vm.property(UNIT, "Type"), "notify");
+    assert_eq!(vm.property(UNIT, "NeedDaemonReload"), "no");
+    assert_ne!(vm.main_pid(UNIT), pid);
+    assert_eq!(gateway.events(mark, "registered").len(), 1, "one restart is all it takes");
+}
+
+#[test]
+fn is_started_anew_when_it_hangs() {
+    const WATCHDOG: Duration = Duration::from_secs(2);
+    let scene = Scene::installed_by_itself(Vm::boot());
+    let Scene { vm, gateway, .. } = &scene;
+    // A minute is long for a test.
+    let shorter = format!("[Service]\nWatchdogSec={}\n", WATCHDOG.as_secs());
+    vm.write("/etc/systemd/system/vmkit-agent.service.d/test.conf", shorter.as_bytes());
+    let mark = gateway.mark();
+    vm.sh("systemctl daemon-reload; systemctl restart vmkit-agent");
+    gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
+
+    // One that has nothing to do is alive. Here a time is what the test is about.
+    thread::sleep(WATCHDOG * 3);
+    assert_eq!(vm.property(UNIT, "NRestarts"), "0");
+
+    let mark = gateway.mark();
+    vm.sh("systemctl kill --signal STOP --kill-who main vmkit-agent");
+    gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
+    assert_eq!(vm.property(UNIT, "NRestarts"), "1");
+    vm.wait_for_journal(UNIT, 0, &["watchdog timeout"], PATIENCE);
 }

@@ -61,3 +61,20 @@ fn logs_to_the_journal_with_priorities() {
         (gateway.events(0, "registered").len() > 1).then_some(())
     });
 }
+
+/// As the reference document has it: a line in the file, and a restart.
+#[test]
+fn says_more_at_debug_after_a_restart() {
+    let scene = Scene::installed();
+    let Scene { vm, gateway, .. } = &scene;
+    assert!(vm.journal(UNIT).iter().all(|line| line.priority < 7), "debug is not the default");
+
+    vm.sh("echo VMKIT_LOG_LEVEL=debug >> /etc/vmkit/agent.env");
+    let (from, mark) = (vm.journal(UNIT).len(), gateway.mark());
+    vm.sh("systemctl restart vmkit-agent");
+    gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
+    let journal = vm.journal(UNIT);
+    let debug: Vec<_> = journal.iter().skip(from).filter(|line| line.priority == 7).collect();
+    assert!(debug.iter().any(|line| line.identifier == "vmkit-agent"), "{journal:#?}");
+    assert!(debug.iter().all(|line| !line.message.starts_with('<')), "{debug:#?}");
+}

@@ -21,10 +21,11 @@ const SCRIPT: &str = r#"
         docker ps --all --quiet --filter "label=$1" | xargs -r docker rm --force --volumes
         sleep 1
     done
+    docker image ls --quiet --filter "label=$1" | xargs -r docker image rm --force
     rm -rf "$2"
 "#;
 
-/// What each container of this run is to be labelled with.
+/// What each container and image of this run is to be labelled with.
 pub fn label() -> &'static str {
     &watch().label
 }

@@ -1,18 +1,24 @@
-//! The machines' image, made by `tests/vm/image` where it is not there yet.
+//! The machines' images, made by `tests/vm/image` where they are not there yet.
 
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{cache, shell};
+use super::{Kind, cache, shell};
 
-/// Its name, for docker.
-pub fn name() -> &'static str {
-    static NAME: OnceLock<String> = OnceLock::new();
-    NAME.get_or_init(|| {
-        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/image"));
-        script.arg(cache());
-        let output = shell::run_command(script, b"");
-        assert!(output.ok, "{}", output.stderr);
-        output.stdout
-    })
+/// An image's name, for docker.
+pub fn name(kind: Kind) -> &'static str {
+    static SYSTEMD: OnceLock<String> = OnceLock::new();
+    static OPENRC: OnceLock<String> = OnceLock::new();
+    match kind {
+        Kind::Systemd => SYSTEMD.get_or_init(|| make("systemd")),
+        Kind::OpenRc => OPENRC.get_or_init(|| make("openrc")),
+    }
+}
+
+fn make(kind: &str) -> String {
+    let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/image"));
+    script.arg(kind).arg(cache());
+    let output = shell::run_command(script, b"");
+    assert!(output.ok, "{}", output.stderr);
+    output.stdout
 }

@@ -7,6 +7,7 @@
 
 mod bare;
 mod cleanup;
+mod empty;
 mod gateway;
 mod image;
 mod journal;
@@ -14,17 +15,19 @@ mod releases;
 mod scene;
 mod server;
 mod shell;
+mod systemd;
 mod vm;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use bare::Bare;
+pub use empty::Empty;
 pub use gateway::{Gateway, Refusal, TOKEN};
 pub use releases::{Release, sha256, version_of};
-pub use scene::{INSTALLED, PREVIOUS, SHORT_PROBATION, Scene, UNIT};
+pub use scene::{BROUGHT, INSTALLED, PREVIOUS, SHORT_PROBATION, Scene, UNIT};
 pub use server::{Download, Server};
-pub use vm::Vm;
+pub use vm::{Kind, Vm};
 
 /// How long anything that should happen at once may take on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -64,7 +67,7 @@ fn unique() -> String {
 }
 
 /// A folder of the test run's own, removed when the run ends.
-fn scratch() -> PathBuf {
+pub fn scratch() -> PathBuf {
     let path = Path::new(cleanup::folder()).join(unique());
     std::fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     path

@@ -14,6 +14,8 @@ pub const INSTALLED: &str = "/usr/local/bin/vmkit-agent";
 pub const PREVIOUS: &str = "/usr/local/bin/vmkit-agent.prev";
 pub const UNIT: &str = "vmkit-agent.service";
 pub const INSTANCE: &str = "vm";
+/// Where a person has put the program before it installs itself.
+pub const BROUGHT: &str = "/root/vmkit-agent";
 
 /// How long a new binary is on probation where a scenario waits for the end of it.
 pub const SHORT_PROBATION: Duration = Duration::from_secs(12);
@@ -56,6 +58,31 @@ impl Scene {
         scene.vm.sh("systemctl daemon-reload; systemctl --quiet enable vmkit-agent; systemctl start vmkit-agent");
         scene.gateway.wait_for_register(0, &release.version, PATIENCE);
         scene
+    }
+
+    /// A machine on which a person has run `vmkit-agent install`, once; registered.
+    #[track_caller]
+    pub fn installed_by_itself(vm: Vm) -> Scene {
+        let scene = Scene { vm, gateway: Gateway::start(), server: Server::plain() };
+        let release = Release::current();
+        scene.vm.install(&release.program, BROUGHT);
+        scene.install();
+        scene.gateway.wait_for_register(0, &release.version, PATIENCE);
+        scene
+    }
+
+    /// Runs `vmkit-agent install`; what it says.
+    #[track_caller]
+    pub fn install(&self) -> String {
+        let roots = fs::read(&self.gateway.ca).expect("the gateway has written it");
+        self.vm.write("/root/ca.pem", &roots);
+        let url = &self.gateway.url;
+        let probation = SHORT_PROBATION.as_secs();
+        self.vm.sh(&format!(
+            "printf %s '{TOKEN}' | env VMKIT_INSTANCE_ID={INSTANCE} \
+             VMKIT_UPGRADE_PROBATION_SECS={probation} \
+             {BROUGHT} install --token-stdin --gateway-url {url} --ca-file /root/ca.pem 2>&1"
+        ))
     }
 
     /// Offers the release as it should be and has the gateway ask for the upgrade.
@@ -107,4 +134,4 @@ impl Scene {
 }
 
 /// As the reference document prints it.
-const UNIT_FILE: &[u8] = include_bytes!("../units/vmkit-agent.service");
+const UNIT_FILE: &[u8] = include_bytes!("../reference.service");

@@ -32,7 +32,21 @@ pub struct Server {
     files: Files,
 }
 
-type Files = Arc<Mutex<HashMap<String, (Arc<[u8]>, Download)>>>;
+/// What is served, by its path.
+type Files = Arc<Mutex<HashMap<String, File>>>;
+
+struct File {
+    content: Arc<[u8]>,
+    how: Download,
+    requests: usize,
+}
+
+/// The file that this machine needs of a release.
+const PROGRAM: &str = if cfg!(target_arch = "aarch64") {
+    "vmkit-agent-linux-arm64"
+} else {
+    "vmkit-agent-linux-amd64"
+};
 
 impl Server {
     pub fn plain() -> Server {
@@ -64,10 +78,30 @@ impl Server {
 
     /// Offers a file; its URL.
     pub fn offer(&self, name: &str, content: impl Into<Arc<[u8]>>, how: Download) -> String {
-        let mut files = self.files.lock().expect("no holder panics");
-        let path = format!("/{}/{name}", files.len());
-        files.insert(path.clone(), (content.into(), how));
-        format!("{}{path}", self.base)
+        let folder = format!("/{}", self.files.lock().expect("no holder panics").len());
+        self.put(&folder, name, content.into(), how)
+    }
+
+    /// Offers a program and its SHA-256 as `make dist` leaves them; the URL of their folder.
+    pub fn offer_release(&self, program: Arc<[u8]>, sha256: &str) -> String {
+        const FOLDER: &str = "/latest";
+        self.put(FOLDER, PROGRAM, program, Download::Whole);
+        let sums = format!("{sha256}  {PROGRAM}\n");
+        self.put(FOLDER, "SHA256SUMS", sums.into_bytes().into(), Download::Whole);
+        format!("{}{FOLDER}", self.base)
+    }
+
+    /// How often anybody asked for any of the files.
+    pub fn requests(&self) -> usize {
+        self.files.lock().expect("no holder panics").values().map(|file| file.requests).sum()
+    }
+
+    fn put(&self, folder: &str, name: &str, content: Arc<[u8]>, how: Download) -> String {
+        let path = format!("{folder}/{name}");
+        let url = format!("{}{path}", self.base);
+        let file = File { content, how, requests: 0 };
+        self.files.lock().expect("no holder panics").insert(path, file);
+        url
     }
 }
 
@@ -91,7 +125,10 @@ fn serve(mut stream: impl Read + Write, files: &Files) -> io::Result<()> {
         }
     }
     let path = request.split(' ').nth(1).unwrap_or_default();
-    let found = files.lock().expect("no holder panics").get(path).cloned();
+    let found = files.lock().expect("no holder panics").get_mut(path).map(|file| {
+        file.requests += 1;
+        (file.content.clone(), file.how)
+    });
     let Some((content, how)) = found else {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
     };

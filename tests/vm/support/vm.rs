@@ -1,44 +1,69 @@
-//! One machine: a container in which systemd is the first process. It boots in a second or two, has
-//! the test machine's network, and is gone when dropped.
+//! One machine: a container with a real init system as its first process. It boots in a second or
+//! two, has the test machine's network, and is gone when dropped.
 
 use std::path::Path;
-use std::time::Duration;
 
-use super::journal::{self, Line};
 use super::shell::{self, Output, docker};
 use super::{PATIENCE, cleanup, image, poll_until, unique};
 
+/// What a machine's first process is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Systemd,
+    /// Started by busybox init, with busybox as the shell and syslogd.
+    OpenRc,
+}
+
 pub struct Vm {
     name: String,
+    kind: Kind,
 }
 
 impl Vm {
-    /// A new machine, up and running.
+    /// A new machine with systemd, up and running.
     #[track_caller]
     pub fn boot() -> Vm {
-        let vm = Vm { name: unique() };
-        let mut arguments = vec!["run", "--detach", "--name", &vm.name, "--hostname", "vm"];
-        arguments.extend(["--label", cleanup::label(), "--network", "host"]);
-        // What systemd needs to be the first process. SIGTERM would only have it start anew.
-        arguments.extend(["--cap-add", "SYS_ADMIN", "--stop-signal", "SIGRTMIN+3"]);
-        arguments.extend(["--security-opt", "seccomp=unconfined"]);
-        arguments.extend(["--security-opt", "apparmor=unconfined"]);
-        arguments.extend(["--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"]);
-        arguments.extend(["--tmpfs", "/run", "--tmpfs", "/run/lock"]);
-        arguments.extend([image::name(), "/sbin/init"]);
-        docker(&arguments);
+        let vm = Vm::power_on(Kind::Systemd, &[]);
         vm.wait_until_up();
         vm
     }
 
+    /// A new machine that has only begun to boot. `options` are docker's.
     #[track_caller]
-    fn wait_until_up(&self) {
-        let state = poll_until("the machine's boot", PATIENCE, || {
-            let state = self.try_sh("systemctl is-system-running").stdout;
-            ["running", "degraded"].contains(&state.as_str()).then_some(state)
+    pub fn power_on(kind: Kind, options: &[String]) -> Vm {
+        let vm = Vm { name: unique(), kind };
+        let mut arguments = vec!["run", "--detach", "--name", &vm.name, "--hostname", "vm"];
+        arguments.extend(["--label", cleanup::label(), "--network", "host"]);
+        // What an init system needs to be the first process.
+        arguments.extend(["--cap-add", "SYS_ADMIN", "--tmpfs", "/run"]);
+        arguments.extend(options.iter().map(String::as_str));
+        arguments.extend(match kind {
+            Kind::Systemd => SYSTEMD,
+            Kind::OpenRc => OPENRC,
         });
-        if state == "degraded" {
-            panic!("the machine came up with failed units: {}", self.sh("systemctl --failed"));
+        arguments.push(image::name(kind));
+        arguments.extend(match kind {
+            Kind::Systemd => ["/sbin/init"].as_slice(),
+            Kind::OpenRc => &["/bin/busybox", "init"],
+        });
+        docker(&arguments);
+        vm
+    }
+
+    #[track_caller]
+    pub fn wait_until_up(&self) {
+        match self.kind {
+            Kind::Systemd => {
+                let state = self.wait_for_boot();
+                if state == "degraded" {
+                    let failed = self.sh("systemctl --failed");
+                    panic!("the machine came up with failed units: {failed}");
+                }
+            }
+            // The last thing that its boot starts but for the agent.
+            Kind::OpenRc => poll_until("the machine's boot", PATIENCE, || {
+                self.try_sh("rc-service syslogd status").ok.then_some(())
+            }),
         }
     }
 
@@ -101,50 +126,29 @@ impl Vm {
     pub fn sha256(&self, path: &str) -> String {
         self.sh(&format!("sha256sum '{path}'")).chars().take(64).collect()
     }
-
-    /// A property of a unit, as `systemctl show` has it.
-    #[track_caller]
-    pub fn property(&self, unit: &str, property: &str) -> String {
-        self.sh(&format!("systemctl show --property '{property}' --value '{unit}'"))
-    }
-
-    /// The unit's main process; 0 where it has none.
-    #[track_caller]
-    pub fn main_pid(&self, unit: &str) -> u32 {
-        self.property(unit, "MainPID").parse().expect("a number")
-    }
-
-    /// The journal of a unit, as `journalctl --unit` selects it, from all boots.
-    #[track_caller]
-    pub fn journal(&self, unit: &str) -> Vec<Line> {
-        // What a process has written may still be on its way to the file.
-        let script = format!("journalctl --sync; journalctl --unit '{unit}' --output json --all");
-        journal::parse(&self.sh(&script))
-    }
-
-    /// Waits for a line of this unit's journal, at `from` or later, that holds all of these words, in any case.
-    #[track_caller]
-    pub fn wait_for_journal(
-        &self,
-        unit: &str,
-        from: usize,
-        words: &[&str],
-        within: Duration,
-    ) -> Line {
-        let what = format!("a line with {words:?} in the journal of {unit}");
-        poll_until(&what, within, || {
-            self.journal(unit).into_iter().skip(from).find(|line| line.holds(words))
-        })
-    }
 }
 
 impl Drop for Vm {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let journal =
-                self.try_sh("journalctl --no-pager --output short-precise -u 'vmkit-agent*'");
-            eprintln!("the machine's journal:\n{}{}", journal.stdout, journal.stderr);
+            let log = self.try_sh(match self.kind {
+                Kind::Systemd => "journalctl --no-pager --output short-precise -u 'vmkit-agent*'",
+                Kind::OpenRc => "cat /var/log/messages",
+            });
+            eprintln!("the machine's log:\n{}{}", log.stdout, log.stderr);
         }
         let _ = shell::run(60, "docker", &["rm", "--force", "--volumes", &self.name], b"");
     }
 }
+
+const SYSTEMD: &[&str] = &[
+    // SIGTERM would only have it start anew.
+    "--stop-signal=SIGRTMIN+3",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--cgroupns=host",
+    "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
+    "--tmpfs=/run/lock",
+];
+/// busybox halts by a system call, which is the container's own.
+const OPENRC: &[&str] = &["--cap-add=SYS_BOOT"];

@@ -1,0 +1,68 @@
+//! A Docker Engine that comes and goes under a running agent: a real one, in the machine.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Kind, PATIENCE, Scene, UNIT, Vm, poll_until};
+
+/// What the Engine is made of, taken from the test machine.
+const PROGRAMS: [&str; 5] = ["docker", "dockerd", "containerd", "containerd-shim-runc-v2", "runc"];
+
+/// Apart from the network, which is the test machine's: the Engine would put its bridges in order.
+const ENGINE: &str = "\
+[Service]
+Type=notify
+ExecStart=/usr/bin/dockerd --bridge=none --iptables=false --ip6tables=false --storage-driver=vfs
+PrivateNetwork=yes
+";
+
+fn machine() -> Vm {
+    let mut options: Vec<String> = PROGRAMS
+        .iter()
+        .map(|name| {
+            let found = Command::new("sh").args(["-c", "realpath $(command -v $0)", name]).output();
+            let path = String::from_utf8(found.expect("there is a shell").stdout);
+            format!("--volume={}:/usr/bin/{name}:ro", path.expect("a path").trim_end())
+        })
+        .collect();
+    options.push("--cap-add=NET_ADMIN".to_owned());
+    options.push("--tmpfs=/var/lib/docker:exec".to_owned());
+    let vm = Vm::power_on(Kind::Systemd, &options);
+    vm.wait_until_up();
+    vm.write("/etc/systemd/system/docker.service", ENGINE.as_bytes());
+    vm.sh("systemctl daemon-reload; systemctl restart docker");
+    vm
+}
+
+#[test]
+fn stops_and_starts() {
+    let scene = Scene::installed_by_itself(machine());
+    let Scene { vm, gateway, .. } = &scene;
+    let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output();
+    let busybox = String::from_utf8(busybox.expect("there is a shell").stdout).expect("a path");
+    vm.install(busybox.trim_end().as_ref(), "/root/busybox");
+    vm.sh("tar -C /root -c busybox | docker import - vmkit-test");
+    vm.sh("docker run --detach --name web --network none --restart always vmkit-test \
+         /busybox sh -c 'echo hello; exec /busybox sleep 10000'");
+    let metrics = || gateway.command("metrics vm").expect("it is registered");
+    let logs = || gateway.command("logs vm web");
+    let (mark, pid) = (gateway.mark(), vm.main_pid(UNIT));
+    assert_eq!(metrics()["container_health"], json!({"web": "none"}));
+    assert_eq!(logs().expect("it has logs")["lines"][0]["text"], "hello");
+
+    vm.sh("systemctl stop docker");
+    let without = metrics();
+    assert_eq!(without["container_count"], Value::Null, "{without}");
+    let reason = without["errors"]["container_count"].as_str().unwrap_or_default();
+    assert!(reason.contains("docker"), "{without}");
+    assert!(without["mem_pct"].is_number(), "{without}");
+    assert_eq!(logs().expect_err("nobody has them").code, Some(-32002));
+
+    vm.sh("systemctl start docker");
+    poll_until("the container", PATIENCE, || (metrics()["container_count"] == 1).then_some(()));
+    assert_eq!(logs().expect("it has logs again")["lines"][0]["text"], "hello");
+    // The same agent, in the same session.
+    assert_eq!(vm.main_pid(UNIT), pid);
+    assert!(gateway.events(mark, "disconnected").is_empty());
+}
