@@ -18,15 +18,10 @@ PrivateNetwork=yes
 ";
 
 fn machine() -> Vm {
-    let mut options: Vec<String> = PROGRAMS
-        .iter()
-        .map(|name| {
-            let found = Command::new("sh").args(["-c", "realpath $(command -v $0)", name]).output();
-            let path = String::from_utf8(found.expect("there is a shell").stdout);
-            format!("--volume={}:/usr/bin/{name}:ro", path.expect("a path").trim_end())
-        })
-        .collect();
+    let mount = |name| format!("--volume={}:/usr/bin/{name}:ro", path_of(name));
+    let mut options: Vec<String> = PROGRAMS.into_iter().map(mount).collect();
     options.push("--cap-add=NET_ADMIN".to_owned());
+    // Where programs can run, and on no layers of another's.
     options.push("--tmpfs=/var/lib/docker:exec".to_owned());
     let vm = Vm::power_on(Kind::Systemd, &options);
     vm.wait_until_up();
@@ -35,13 +30,19 @@ fn machine() -> Vm {
     vm
 }
 
+/// Where the test machine has this program.
+fn path_of(name: &str) -> String {
+    let script = r#"realpath "$(command -v "$0")""#;
+    let found = Command::new("sh").args(["-c", script, name]).output().expect("a shell");
+    assert!(found.status.success(), "{name} is not on this machine; install docker.io and busybox");
+    String::from_utf8(found.stdout).expect("a path").trim_end().to_owned()
+}
+
 #[test]
 fn stops_and_starts() {
     let scene = Scene::installed_by_itself(machine());
     let Scene { vm, gateway, .. } = &scene;
-    let busybox = Command::new("sh").args(["-c", "command -v busybox"]).output();
-    let busybox = String::from_utf8(busybox.expect("there is a shell").stdout).expect("a path");
-    vm.install(busybox.trim_end().as_ref(), "/root/busybox");
+    vm.install(path_of("busybox").as_ref(), "/root/busybox");
     vm.sh("tar -C /root -c busybox | docker import - vmkit-test");
     vm.sh("docker run --detach --name web --network none --restart always vmkit-test \
          /busybox sh -c 'echo hello; exec /busybox sleep 10000'");
