@@ -37,6 +37,7 @@ mod upgrade;
 mod upgrade_killed;
 mod upgrade_load;
 mod upgrade_refused;
+mod upgrade_trust;
 
 mod configuration;
 mod log_output;

@@ -82,6 +82,13 @@ impl Server {
         self.put(&folder, name, content.into(), how)
     }
 
+    /// Offers what belongs to the file at `url` under its name and this suffix.
+    pub fn offer_beside(&self, url: &str, suffix: &str, content: impl Into<Arc<[u8]>>) {
+        let path = url.strip_prefix(&self.base).expect("one of ours");
+        let (folder, name) = path.rsplit_once('/').expect("it has a folder");
+        self.put(folder, &format!("{name}{suffix}"), content.into(), Download::Whole);
+    }
+
     /// Offers a program and its SHA-256 as `make dist` leaves them; the URL of their folder.
     pub fn offer_release(&self, program: Arc<[u8]>, sha256: &str) -> String {
         const FOLDER: &str = "/latest";

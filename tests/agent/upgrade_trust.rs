@@ -1,0 +1,158 @@
+//! Whom an upgrade is taken from: over TLS, through a proxy, and signed by the real minisign.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use serde_json::json;
+
+use crate::support::{Agent, Download, PATIENCE, Peer, Release, Server, Setup, TOKEN};
+use crate::upgrade::{assert_clean, params, register_of};
+
+const DOWNLOAD_FAILED: i64 = -32010;
+const CHECKSUM_MISMATCH: i64 = -32011;
+
+fn dialing(peer: &Peer) -> Setup {
+    Agent::dialing(peer).installed().env("VMKIT_UPGRADE_PROBATION_SECS", "6")
+}
+
+/// An HTTP proxy that makes tunnels on this machine; the heads of the requests it gets.
+fn proxy() -> (u16, Receiver<String>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    let port = listener.local_addr().expect("it is bound").port();
+    let (heads, received) = channel();
+    thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            let heads = heads.clone();
+            thread::spawn(move || {
+                let _ = tunnel(socket, |head| drop(heads.send(head)));
+            });
+        }
+    });
+    (port, received)
+}
+
+fn tunnel(socket: TcpStream, tell: impl FnOnce(String)) -> io::Result<()> {
+    let mut reader = BufReader::new(socket.try_clone()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Ok(());
+        }
+    }
+    let port = head.split([' ', ':']).nth(2).and_then(|port| port.parse().ok());
+    tell(head);
+    let inside = TcpStream::connect((Ipv4Addr::LOCALHOST, port.ok_or(io::ErrorKind::Other)?))?;
+    (&socket).write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    let (mut from, mut to) = (inside.try_clone()?, socket.try_clone()?);
+    thread::spawn(move || {
+        let _ = io::copy(&mut from, &mut to);
+        to.shutdown(Shutdown::Both)
+    });
+    io::copy(&mut reader, &mut &inside)?;
+    inside.shutdown(Shutdown::Write)
+}
+
+#[test]
+fn over_tls_through_the_proxy() {
+    let (peer, server, next) = (Peer::plain(), Server::tls(), Release::next());
+    let (port, heads) = proxy();
+    let setup = dialing(&peer).env("HTTPS_PROXY", format!("http://user:p%40ss@127.0.0.1:{port}"));
+    let ca = setup.file("downloads.pem", &server.ca);
+    // The gateway is there, the downloads are at localhost.
+    let agent = setup.env("NO_PROXY", "127.0.0.1").env("VMKIT_CA_FILE", ca).start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    let response = session.request(1, "agent_upgrade", params(&url, &next));
+    assert_eq!(*response.result(), json!({"status": "upgrading"}));
+    assert_eq!(register_of(&peer).1["version"], *next.version);
+
+    let (_, target) = url.split_once("https://").expect("it is TLS");
+    let (host, _) = target.split_once('/').expect("it has a path");
+    let head = heads.recv_timeout(PATIENCE).expect("it was asked");
+    assert!(head.starts_with(&format!("CONNECT {host} HTTP/1.1\r\n")), "{head}");
+    let credentials = data_encoding::BASE64.encode(b"user:p@ss");
+    let head = head.to_lowercase();
+    assert!(head.contains(&format!("basic {credentials}").to_lowercase()), "{head}");
+    assert!(!head.contains(TOKEN), "{head}");
+    let log = agent.log().join("\n");
+    assert!(!log.contains("p@ss") && !log.contains("p%40ss"), "{log}");
+}
+
+#[test]
+fn not_from_a_server_that_nobody_vouches_for() {
+    let (peer, server, next) = (Peer::plain(), Server::tls(), Release::next());
+    let agent = dialing(&peer).start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    let response = session.request(1, "agent_upgrade", params(&url, &next));
+    assert_eq!(response.code(), DOWNLOAD_FAILED);
+    for word in ["localhost", "unknown issuer", "VMKIT_CA_FILE"] {
+        assert!(response.message().contains(word), "{}", response.message());
+    }
+    assert_clean(&agent, &next.version);
+    session.assert_quiet();
+}
+
+/// A key pair of the real minisign's.
+struct Signer {
+    folder: String,
+    public: String,
+}
+
+impl Signer {
+    fn new(setup: &Setup) -> Signer {
+        let public = setup.file("key.pub", "");
+        let folder = Path::new(&public).parent().expect("a folder").display().to_string();
+        let signer = Signer { folder, public };
+        signer.minisign(&["-G", "-f", "-W", "-p", "key.pub", "-s", "key.sec"]);
+        signer
+    }
+
+    fn key(&self) -> String {
+        let text = fs::read_to_string(&self.public).expect("minisign has written it");
+        text.lines().nth(1).expect("after a comment").to_owned()
+    }
+
+    fn signature_over(&self, content: &[u8]) -> Vec<u8> {
+        let path = Path::new(&self.folder).join("signed");
+        fs::write(&path, content).expect("the folder is the test's own");
+        self.minisign(&["-S", "-s", "key.sec", "-m", "signed"]);
+        fs::read(path.with_extension("minisig")).expect("minisign has written it")
+    }
+
+    fn minisign(&self, arguments: &[&str]) {
+        let run = Command::new("minisign").args(arguments).current_dir(&self.folder).output();
+        let run = run.expect("minisign is installed");
+        assert!(run.status.success(), "{run:?}");
+    }
+}
+
+#[test]
+fn with_a_signature_that_verifies() {
+    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
+    let setup = dialing(&peer);
+    let signer = Signer::new(&setup);
+    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()).start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    for (signature, why) in [
+        (signer.signature_over(b"another file"), "not over this file"),
+        (vec![b'x'; 5000], "4 KiB"),
+    ] {
+        server.offer_beside(&url, ".minisig", signature);
+        let response = session.request(1, "agent_upgrade", params(&url, &next));
+        assert_eq!(response.code(), CHECKSUM_MISMATCH);
+        assert!(response.message().contains(why), "{}", response.message());
+        assert_clean(&agent, &next.version);
+    }
+    server.offer_beside(&url, ".minisig", signer.signature_over(&next.bytes));
+    let response = session.request(2, "agent_upgrade", params(&url, &next));
+    assert_eq!(*response.result(), json!({"status": "upgrading"}));
+    agent.wait_for_log(&["verified", "signature"]);
+    assert_eq!(register_of(&peer).1["version"], *next.version);
+}
