@@ -144,13 +144,13 @@ fn with_a_signature_that_verifies() {
         (signer.signature_over(b"another file"), "not over this file"),
         (vec![b'x'; 5000], "4 KiB"),
     ] {
-        server.offer_beside(&url, ".minisig", signature);
+        server.offer_beside(&url, "agent.minisig", signature);
         let response = session.request(1, "agent_upgrade", params(&url, &next));
         assert_eq!(response.code(), CHECKSUM_MISMATCH);
         assert!(response.message().contains(why), "{}", response.message());
         assert_clean(&agent, &next.version);
     }
-    server.offer_beside(&url, ".minisig", signer.signature_over(&next.bytes));
+    server.offer_beside(&url, "agent.minisig", signer.signature_over(&next.bytes));
     let response = session.request(2, "agent_upgrade", params(&url, &next));
     assert_eq!(*response.result(), json!({"status": "upgrading"}));
     agent.wait_for_log(&["verified", "signature"]);

@@ -76,39 +76,32 @@ impl Server {
         Server { base, ca, files }
     }
 
-    /// Offers a file; its URL.
+    /// Offers a file, in a folder of its own; its URL.
     pub fn offer(&self, name: &str, content: impl Into<Arc<[u8]>>, how: Download) -> String {
-        let folder = format!("/{}", self.files.lock().expect("no holder panics").len());
-        self.put(&folder, name, content.into(), how)
+        let mut files = self.files.lock().expect("no holder panics");
+        let path = format!("/{}/{name}", files.len());
+        files.insert(path.clone(), File { content: content.into(), how, requests: 0 });
+        format!("{}{path}", self.base)
     }
 
-    /// Offers what belongs to the file at `url` under its name and this suffix.
-    pub fn offer_beside(&self, url: &str, suffix: &str, content: impl Into<Arc<[u8]>>) {
+    /// Offers another file in the folder of the one at `url`.
+    pub fn offer_beside(&self, url: &str, name: &str, content: impl Into<Arc<[u8]>>) {
         let path = url.strip_prefix(&self.base).expect("one of ours");
-        let (folder, name) = path.rsplit_once('/').expect("it has a folder");
-        self.put(folder, &format!("{name}{suffix}"), content.into(), Download::Whole);
+        let (folder, _) = path.rsplit_once('/').expect("it has a folder");
+        let file = File { content: content.into(), how: Download::Whole, requests: 0 };
+        self.files.lock().expect("no holder panics").insert(format!("{folder}/{name}"), file);
     }
 
     /// Offers a program and its SHA-256 as `make dist` leaves them; the URL of their folder.
     pub fn offer_release(&self, program: Arc<[u8]>, sha256: &str) -> String {
-        const FOLDER: &str = "/latest";
-        self.put(FOLDER, PROGRAM, program, Download::Whole);
-        let sums = format!("{sha256}  {PROGRAM}\n");
-        self.put(FOLDER, "SHA256SUMS", sums.into_bytes().into(), Download::Whole);
-        format!("{}{FOLDER}", self.base)
+        let url = self.offer(PROGRAM, program, Download::Whole);
+        self.offer_beside(&url, "SHA256SUMS", format!("{sha256}  {PROGRAM}\n").into_bytes());
+        url.strip_suffix(PROGRAM).expect("it ends so").trim_end_matches('/').to_owned()
     }
 
     /// How often anybody asked for any of the files.
     pub fn requests(&self) -> usize {
         self.files.lock().expect("no holder panics").values().map(|file| file.requests).sum()
-    }
-
-    fn put(&self, folder: &str, name: &str, content: Arc<[u8]>, how: Download) -> String {
-        let path = format!("{folder}/{name}");
-        let url = format!("{}{path}", self.base);
-        let file = File { content, how, requests: 0 };
-        self.files.lock().expect("no holder panics").insert(path, file);
-        url
     }
 }
 
