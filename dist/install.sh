@@ -3,7 +3,7 @@
 # install itself. Made to be piped:
 #
 #   curl -fsSL https://github.com/vmkit/vmkit-agent/releases/latest/download/install.sh |
-#       VMKIT_AGENT_TOKEN=... sh
+#       sh -s -- --token-file FILE
 #
 # Nothing runs before the last line, so a download that was cut does nothing.
 
@@ -75,7 +75,7 @@ main() {
     [ -z "$purge" ] || [ -n "$uninstall" ] || fail "--purge goes with --uninstall"
     [ "$(uname -s)" = Linux ] || fail "this is $(uname -s); vmkit-agent is for Linux"
     if [ "$(id -u)" -ne 0 ] && [ -z "$dry_run" ]; then
-        fail "only root can install; run it as: curl ... | sudo VMKIT_AGENT_TOKEN=... sh"
+        fail "only root can install; run it as: curl ... | sudo sh -s -- --token-file FILE"
     fi
 
     if [ -n "$uninstall" ]; then
@@ -183,10 +183,18 @@ fetch() {
         if grep -q 'certificate validation not implemented' "$work/said"; then
             fail "this wget checks no certificates; install curl, or fetch $1 elsewhere and use --binary FILE"
         fi
+        # It follows wherever it is sent.
+        if [ "$protocols" = '=https' ] && grep -q -i '^location: *http:' "$work/said"; then
+            fail "$1 leads to a place without TLS; check the URL"
+        fi
         ;;
     esac
     if [ "$status" -ne 0 ]; then
         why=$(grep -i -e error -e failed -e unable -e refused -e 'bad address' "$work/said" | tail -n 1)
+        case $why in
+        # The user and the password of a proxy.
+        *@*) why='' ;;
+        esac
         fail "can't fetch $1: ${why:-$fetcher ended with status $status}; check the URL, DNS, HTTPS_PROXY and outbound port 443"
     fi
     [ -s "$2" ] || fail "$1 is empty; check the release"
@@ -194,9 +202,9 @@ fetch() {
 
 # verify FILE NAME SUMS SUMS-AS-SHOWN
 verify() {
-    wanted=$(while read -r sum file; do
+    wanted=$(tr -d '\r' <"$3" | while read -r sum file || [ -n "$sum" ]; do
         if [ "${file#\*}" = "$2" ]; then echo "$sum"; fi
-    done <"$3" | head -n 1 | tr A-F a-f)
+    done | head -n 1 | tr A-F a-f)
     case ${#wanted}:$wanted in
     64:*[!0-9a-f]*) wanted='' ;;
     64:*) ;;

@@ -47,6 +47,8 @@ pub struct Agent {
     succession: Succession,
     probation: Probation,
     errand: Option<Captured>,
+    /// A roll-back's notification is on its way.
+    reporting: bool,
     ending: Option<Ending>,
 }
 
@@ -103,6 +105,7 @@ impl Agent {
             installed: upgrade::installed().ok(),
             succession: Succession::None,
             errand: None,
+            reporting: false,
             ending: None,
         })
     }
@@ -141,6 +144,7 @@ impl Agent {
                 return Ok(Event::Stop);
             }
             self.turn_errand(now);
+            self.turn_report();
             let session = match &mut self.link {
                 Link::Down { .. } => None,
                 Link::Up(connected) => Some((&mut connected.session, self.sessions)),
@@ -318,9 +322,21 @@ impl Agent {
             });
         }
         let Link::Up(connected) = &mut self.link else { return };
-        if let Some(refused) = self.probation.unreported() {
+        for refused in self.probation.unreported() {
             connected.session.send(rpc::notification("upgrade_rolled_back", &refused.report()));
-            self.probation.mark_reported();
+            self.reporting = true;
+        }
+    }
+
+    /// What was lost with its session is sent again in the next.
+    fn turn_report(&mut self) {
+        match &self.link {
+            Link::Down { .. } => self.reporting = false,
+            Link::Up(connected) if self.reporting && connected.session.has_sent_all() => {
+                self.reporting = false;
+                self.probation.mark_reported();
+            }
+            Link::Up(_) => {}
         }
     }
 
@@ -336,6 +352,7 @@ impl Agent {
         let why = format!(
             "register was not acknowledged: {why}; check VMKIT_AGENT_TOKEN and VMKIT_GATEWAY_URL"
         );
+        let why = self.config.token.blot_out(why);
         connected.leave(now, CloseCode::Policy, why, Session::DRAIN);
     }
 
@@ -357,6 +374,8 @@ impl Agent {
     /// The one way from a failure to the next attempt.
     fn back_off(&mut self, now: Instant, kind: &str, failure: &str, retry_after: Option<Duration>) {
         let delay = self.backoff.delay(random(), retry_after);
+        // What the gateway has said may repeat it.
+        let failure = &self.config.token.blot_out(failure.to_owned());
         let next = format!("next try in {:.1} s", delay.as_secs_f64());
         self.manager.status(&format!("{failure}; {next}"));
         if let Some(failure) = self.repeats.say(now, kind, failure) {

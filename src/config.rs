@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl Config {
     /// # Errors
     /// The first variable that can't be used, with what is wrong and what would be right.
     pub fn load() -> Result<Config, Error> {
-        let Found { variables, environment, token } = Found::gather(sources::credentials());
+        let Found { variables, environment, token } = Found::gather(sources::credentials(), false);
         Config::check(&variables, environment, token?)
     }
 
@@ -178,9 +179,12 @@ impl UpgradeConfig {
     fn check(variables: &Variables) -> Result<UpgradeConfig, Error> {
         let extra_roots = match variables.get("VMKIT_CA_FILE") {
             None => rustls::RootCertStore::empty(),
-            Some(path) => tls::read_roots(Path::new(path)).map_err(|problem| {
-                Error::new("VMKIT_CA_FILE", format!("{path}: {problem}; name a PEM file"))
-            })?,
+            Some(path) => {
+                let pem = read_regular(Path::new(path)).map_err(|error| error.to_string());
+                pem.and_then(|pem| tls::roots(&pem)).map_err(|problem| {
+                    Error::new("VMKIT_CA_FILE", format!("{path}: {problem}; name a PEM file"))
+                })?
+            }
         };
         Ok(UpgradeConfig {
             tls: tls::client_config(extra_roots)
@@ -273,8 +277,27 @@ impl Variables {
     }
 }
 
-fn read_env_file() -> std::io::Result<Vec<(String, String)>> {
-    Ok(env_file::parse(&fs::read_to_string(ENV_FILE)?))
+fn read_env_file() -> io::Result<Vec<(String, String)>> {
+    Ok(env_file::parse(&env_file_text()?))
+}
+
+/// What is in [`ENV_FILE`]. A comment in another encoding is no reason not to be connected.
+///
+/// # Errors
+/// The operating system's own.
+pub fn env_file_text() -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&read_regular(Path::new(ENV_FILE))?).into_owned())
+}
+
+/// What is in a file that somebody has named: one that is a pipe would be waited for.
+///
+/// # Errors
+/// The operating system's own, or that it is none.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::metadata(path)?.is_file() {
+        true => fs::read(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    }
 }
 
 fn log_level(text: &str) -> Result<LevelFilter, Error> {
@@ -341,7 +364,11 @@ fn proxy(variables: &Variables) -> Result<Option<Proxy>, Error> {
         return Err(refuse("only http: proxies are spoken to"));
     }
     // ureq reads a port that is none as if there were none.
-    parsed.uri().authority().map(split_authority).transpose().map_err(refuse)?;
+    let authority = parsed.uri().authority();
+    authority.map(split_authority).transpose().map_err(refuse)?;
+    if text.contains('@') && !authority.is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(refuse("its password has a /, ? or # in it: write them as %2F, %3F, %23"));
+    }
     let mut builder = Proxy::builder(ProxyProtocol::Http).host(parsed.host()).port(parsed.port());
     if let Some(username) = parsed.username() {
         builder = builder.username(username);

@@ -29,10 +29,10 @@ pub fn run(json: bool) -> io::Result<bool> {
     let mut examined = Examined::load();
     let machine = Machine::new(examined.config.as_mut())?;
     let mut report = Report::new(json, examined.config.as_ref());
-    settings::check(&examined, &mut report);
-    network::check(&examined, &machine, &mut report)?;
     // Whose rights and whose view of the disk count: those of the agent that runs, if one does.
     let service = Service::find(&machine)?;
+    settings::check(&examined, &service, &mut report);
+    network::check(&examined, &machine, &mut report)?;
     let docker = examined.config.as_ref().map_or("docker".into(), |config| config.docker.clone());
     engine::check(&docker, &service, &machine, &mut report)?;
     service.check(&machine, &mut report)?;

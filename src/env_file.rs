@@ -46,6 +46,11 @@ pub fn set(text: &str, name: &str, value: &str) -> Option<String> {
         if !edited.is_empty() && !edited.ends_with('\n') {
             edited.push('\n');
         }
+        let last = edited.lines().last().unwrap_or_default().trim_start();
+        if last.starts_with(['#', ';']) && last.ends_with('\\') {
+            // To systemd before 254 the comment goes on in the next line.
+            edited.push('\n');
+        }
         edited.push_str(&line);
     }
     // Whatever the file was like, the result is read as meant, or there is none.
@@ -224,6 +229,7 @@ mod tests {
         assert_eq!(set(text, "C", "").unwrap(), format!("{text}\nC=\n"));
         assert_eq!(set(text, "B", "two\nlines").unwrap(), text);
         assert_eq!(set("", "A", "1").unwrap(), "A=1\n");
+        assert_eq!(set("# C:\\", "A", "1").unwrap(), "# C:\\\n\nA=1\n");
     }
 
     #[test]

@@ -31,11 +31,20 @@ pub struct Definition {
 pub struct State {
     pub enabled: bool,
     pub active: bool,
+    /// On its way up or down.
+    pub unsettled: bool,
+    /// What defines it has changed, and the init system has not read it.
+    pub stale: bool,
+    /// Somebody has forbidden it to start.
+    pub masked: bool,
     /// Its main process, where that is known.
     pub pid: Option<u32>,
     /// What the agent says of itself; systemd's alone.
     pub status: String,
 }
+
+/// How that status begins, and a line of the log, once the gateway has acknowledged the agent.
+pub const REGISTERED: &str = "registered as ";
 
 pub type Command = &'static [&'static str];
 
@@ -88,7 +97,8 @@ impl Init {
     pub fn start(self) -> Option<Command> {
         match self {
             Init::Systemd => Some(&["systemctl", "start", "vmkit-agent"]),
-            Init::OpenRc => Some(&["rc-service", "vmkit-agent", "start"]),
+            // Forgotten first: what has lost its supervisor still counts as started.
+            Init::OpenRc => Some(&["rc-service", "vmkit-agent", "zap", "start"]),
             Init::None => None,
         }
     }
@@ -97,6 +107,14 @@ impl Init {
         match self {
             Init::Systemd => Some(&["systemctl", "restart", "vmkit-agent"]),
             Init::OpenRc => Some(&["rc-service", "vmkit-agent", "restart"]),
+            Init::None => None,
+        }
+    }
+
+    pub fn stop(self) -> Option<Command> {
+        match self {
+            Init::Systemd => Some(&["systemctl", "stop", "vmkit-agent"]),
+            Init::OpenRc => Some(&["rc-service", "vmkit-agent", "stop"]),
             Init::None => None,
         }
     }
@@ -135,7 +153,8 @@ impl Init {
     pub fn state(self, children: &Rc<Children>) -> Result<State, String> {
         match self {
             Init::Systemd => {
-                let properties = "--property=ActiveState,UnitFileState,MainPID,StatusText";
+                let properties =
+                    "--property=ActiveState,UnitFileState,MainPID,StatusText,NeedDaemonReload";
                 let show = ["systemctl", "show", properties, "vmkit-agent"];
                 run(&show, PATIENCE, children).map(|shown| systemd_state(&shown))
             }
@@ -184,9 +203,13 @@ fn systemd_state(shown: &str) -> State {
     let properties: HashMap<&str, &str> =
         shown.lines().filter_map(|line| line.split_once('=')).collect();
     let property = |name| properties.get(name).copied().unwrap_or_default();
+    let activity = property("ActiveState");
     State {
-        enabled: property("UnitFileState").starts_with("enabled"),
-        active: property("ActiveState") == "active",
+        active: !["", "inactive", "failed"].contains(&activity),
+        unsettled: activity.ends_with("ing"),
+        stale: property("NeedDaemonReload") == "yes",
+        enabled: property("UnitFileState") == "enabled",
+        masked: property("UnitFileState").starts_with("masked"),
         pid: property("MainPID").parse().ok().filter(|&pid| pid != 0),
         status: property("StatusText").to_owned(),
     }
@@ -205,6 +228,7 @@ mod tests {
             active: true,
             pid: Some(4711),
             status: "registered as a=b".to_owned(),
+            ..State::default()
         };
         assert_eq!(systemd_state(shown), state);
         let shown = "MainPID=0\nStatusText=\nActiveState=inactive\nUnitFileState=\n";

@@ -22,9 +22,12 @@ use std::time::Duration;
 use crate::config::{self, ENV_FILE};
 use crate::init::{self, Definition, Init};
 use crate::job::Children;
-use crate::upgrade::{self, state, swap};
+use crate::upgrade::state::{self, Lock};
+use crate::upgrade::{self, swap};
 use crate::version;
 use crate::wait::Waiter;
+use rustix::process::Pid;
+
 use options::{Install, Uninstall};
 use settings::Settings;
 use step::Step;
@@ -34,6 +37,8 @@ use watch::Watch;
 pub const PROGRAM: &str = "/usr/local/bin/vmkit-agent";
 /// How long the service may take to be up: whatever it comes after, such as docker, comes first.
 const START: Duration = Duration::from_secs(120);
+/// The kernel's times of a start are this inexact, in seconds.
+const SLACK: i64 = 2;
 /// How long the agent may take to be acknowledged by the gateway.
 const REGISTERED: Duration = Duration::from_secs(20);
 
@@ -54,24 +59,39 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     require_root("install", options.dry_run)?;
     let waiter = Waiter::new().map_err(|error| Error::Failed(error.to_string()))?;
     let children = Children::new(Rc::clone(&waiter), Vec::new());
-    let settings = Settings::decide(&options)?;
+    // What is made on the way to a file is for everyone to pass through.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let init = Init::find();
+    let settings = Settings::decide(&options, has_credential(init, &children))?;
+    let state = init.state(&children).map_err(Error::Failed)?;
+    if state.masked {
+        let problem = "the service is masked, so it can't be started; systemctl unmask vmkit-agent";
+        return Err(Error::Failed(problem.to_owned()));
+    }
+    let _alone = (!options.dry_run).then(Lock::of_installations).transpose().map_err(failed)?;
     let mut steps = program_steps()?;
     let program_changes = !steps.is_empty();
     steps.extend(settings.steps());
     let definition = init.definition().filter(|definition| !is_defined(definition));
-    if let Some(definition) = definition {
-        steps.push(Step::Define(definition));
+    steps.extend(definition.map(Step::Define));
+    if definition.is_some() || state.stale {
         steps.extend(init.reload().map(Step::Run));
     }
-    let changes = program_changes || settings.changes() || definition.is_some();
-    let state = init.state(&children).unwrap_or_default();
+    let changes = program_changes || settings.changes() || definition.is_some() || state.stale;
     if !state.enabled {
         steps.extend(init.enable().map(Step::Run));
     }
+    let running = step::running(&[PROGRAM.into()]);
     let start = match state.active {
-        true => init.restart().filter(|_| changes || is_outdated(state.pid)),
-        false => init.start(),
+        true if changes || state.unsettled || is_outdated(init, &running) => init.restart(),
+        true => None,
+        false => {
+            // Started by hand, or left behind by a supervisor.
+            if init != Init::None && !running.is_empty() {
+                steps.push(Step::End(vec![PROGRAM.into()]));
+            }
+            init.start()
+        }
     };
     take(&steps, options.dry_run, &children)?;
     if options.no_start || init == Init::None {
@@ -113,11 +133,14 @@ pub fn uninstall(arguments: &[&str]) -> Result<(), Error> {
     let defined: Vec<_> = services.filter(|service| is_there(Path::new(service.path))).collect();
     if init.definition().is_some_and(|own| defined.contains(&own)) {
         steps.extend(init.end().map(Step::Run));
+    } else if init.state(&children).is_ok_and(|state| state.active) {
+        steps.extend(init.stop().map(Step::Run));
     }
     let program = Path::new(PROGRAM);
     let leftovers = upgrade::leftovers(program);
-    if state::Store::usual().read().trial.is_some() {
-        steps.extend(upgrade::call_off().map(Step::Try));
+    let trial = state::Store::look(program).and_then(|(_, state)| state.ok()?.trial);
+    if trial.is_some() || leftovers.iter().any(|path| path.starts_with("/etc") && is_there(path)) {
+        steps.extend(upgrade::stop_command().map(Step::Try));
     }
     // Started by hand, as is usual without a service, or left to watch over an upgrade.
     let programs: Vec<PathBuf> = [program.to_owned(), upgrade::previous(program)].into();
@@ -128,8 +151,9 @@ pub fn uninstall(arguments: &[&str]) -> Result<(), Error> {
     paths.extend([Init::Systemd, Init::OpenRc].into_iter().flat_map(Init::links));
     paths.push(program.to_owned());
     paths.extend(leftovers);
+    paths.extend(defined.iter().map(|service| step::unfinished(Path::new(service.path))));
     if options.purge {
-        paths.push(ENV_FILE.into());
+        paths.extend([ENV_FILE.into(), step::unfinished(Path::new(ENV_FILE))]);
         paths.push(watch::OWN_LOG.into());
         paths.extend(upgrade::memories(program));
     }
@@ -138,7 +162,8 @@ pub fn uninstall(arguments: &[&str]) -> Result<(), Error> {
     if options.purge && is_there(folder) {
         steps.push(Step::RemoveIfEmpty(folder.to_owned()));
     }
-    if !defined.is_empty() {
+    let units = Path::new("/etc/systemd");
+    if steps.iter().any(|step| matches!(step, Step::Remove(path) if path.starts_with(units))) {
         steps.extend(init.reload().map(Step::Run));
     }
     if steps.is_empty() {
@@ -177,17 +202,44 @@ fn program_steps() -> Result<Vec<Step>, Error> {
 }
 
 fn is_defined(definition: &Definition) -> bool {
-    let there = fs::symlink_metadata(definition.path).is_ok_and(|there| {
+    // A link to a file somewhere else is as good.
+    let there = fs::metadata(definition.path).is_ok_and(|there| {
         there.is_file() && there.uid() == 0 && there.mode() & 0o7777 == definition.mode
     });
     there && fs::read(definition.path).is_ok_and(|text| text == definition.text.as_bytes())
 }
 
-/// Whether that process runs another file than the one that is installed, as it does when that
-/// was replaced without a restart.
-fn is_outdated(pid: Option<u32>) -> bool {
+/// Whether one of these was started from another file than the one that is installed, or before
+/// its settings were written: an installation was cut short, or has left that to somebody.
+fn is_outdated(init: Init, running: &[Pid]) -> bool {
     let file = |path: &str| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-    pid.is_some_and(|pid| file(&format!("/proc/{pid}/exe")) != file(PROGRAM))
+    let written = |path| fs::metadata(path).map_or(0, |file| file.mtime());
+    let definition = init.definition().map_or(0, |definition| written(definition.path));
+    let written = definition.max(written(ENV_FILE));
+    running.iter().any(|pid| {
+        let pid = pid.as_raw_nonzero();
+        file(&format!("/proc/{pid}/exe")) != file(PROGRAM)
+            || started(pid.get().unsigned_abs()).is_some_and(|started| started + SLACK < written)
+    })
+}
+
+/// When a process was started, in seconds since 1970.
+fn started(pid: u32) -> Option<i64> {
+    let ticks: i64 = upgrade::start_time(pid)?.parse().ok()?;
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let boot: i64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;
+    // The kernel's ticks for programs, on every architecture.
+    Some(boot + ticks / 100)
+}
+
+/// Whether the service gets its token from systemd.
+fn has_credential(init: Init, children: &Rc<Children>) -> bool {
+    let cat = ["systemctl", "cat", "vmkit-agent"];
+    let unit = (init == Init::Systemd).then(|| init::run(&cat, START, children));
+    let is_one = |line: &str| line.contains("Credential") && line.contains("=vmkit-agent-token:");
+    unit.is_some_and(|unit| {
+        unit.unwrap_or_default().lines().any(|line| !line.starts_with('#') && is_one(line))
+    })
 }
 
 /// Carries the steps out, or says what they would be.
@@ -215,6 +267,10 @@ fn how_to_start(command: Option<init::Command>, settings: &Settings) -> String {
         true => format!("to run it: {how}"),
         false => format!("to run it: write VMKIT_AGENT_TOKEN to {ENV_FILE}, then {how}"),
     }
+}
+
+fn failed(error: upgrade::Error) -> Error {
+    Error::Failed(error.to_string())
 }
 
 fn require_root(command: &str, dry_run: bool) -> Result<(), Error> {

@@ -110,14 +110,14 @@ fn main() -> ExitCode {
         ["rollback", ref options @ ..] => roll_back(options),
         [unknown, ..] => {
             let known = ["run", "doctor", "--version", "--help"].contains(&unknown);
-            let problem = if known { "too many arguments" } else { "unknown argument" };
-            fail(
-                USAGE,
-                &format!(
-                    "vmkit-agent: {problem}: {:?}; see vmkit-agent --help",
-                    arguments.join(" ")
-                ),
-            )
+            // What is no word, and all that follows one, may be a secret.
+            let is_word = unknown.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            let problem = match known {
+                true => format!("too many arguments after {unknown}"),
+                false if is_word => format!("unknown argument {unknown}"),
+                false => "unknown argument".to_owned(),
+            };
+            fail(USAGE, &format!("vmkit-agent: {problem}; see vmkit-agent --help"))
         }
     }
 }

@@ -28,7 +28,7 @@ impl Restart {
         // Both set these for what they start, and only for that: an agent that was started by hand
         // beside an installed service must not restart the service instead of itself.
         let under = |variable| env::var_os(variable).is_some();
-        if under("INVOCATION_ID") && Path::new("/run/systemd/system").is_dir() {
+        if under("INVOCATION_ID") && Path::new("/run/systemd/system").is_dir() && is_service() {
             // Waited for, it would deadlock where systemd ends the command along with the service.
             // Forgotten first, a start is not refused for the ones before it (StartLimitBurst=).
             let restart =
@@ -50,6 +50,13 @@ impl Restart {
             Restart::Exit | Restart::InPlace => None,
         }
     }
+}
+
+/// Whether it is the service of our name that systemd has started this process for: a restart of
+/// another, of a cron or a cloud-init, is not what an upgrade is to do.
+fn is_service() -> bool {
+    let groups = fs::read_to_string("/proc/self/cgroup");
+    groups.is_ok_and(|groups| groups.contains("/vmkit-agent.service"))
 }
 
 /// Whether OpenRC's supervisor is our parent; the kernel shows 15 characters of its name.

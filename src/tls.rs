@@ -2,7 +2,6 @@
 //! wrong with a gateway's certificate.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, KeyProvider};
@@ -47,11 +46,10 @@ impl KeyProvider for NoKeys {
 /// The certificates of a PEM file.
 ///
 /// # Errors
-/// One line on what is wrong with the file, without its name.
-pub fn read_roots(path: &Path) -> Result<RootCertStore, String> {
-    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+/// What is wrong with it.
+pub fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("not PEM: {error}"))?;
         roots.add(certificate).map_err(|error| format!("not a certificate: {error}"))?;
     }

@@ -104,13 +104,14 @@ impl Wire {
         Wire { socket, waiter, interest, expects_room: false, unbroken: 0 }
     }
 
-    /// Sleeps; true if the socket is what ended the sleep.
+    /// Sleeps; true if the socket is what ended the sleep, and no signal to end it all with it.
     fn rest(&mut self, interest: Interest) -> io::Result<bool> {
         if self.interest != interest {
             self.waiter.change_socket(&self.socket, interest)?;
             self.interest = interest;
         }
-        Ok(self.waiter.wait()?.socket)
+        let woken = self.waiter.wait()?;
+        Ok(woken.socket && !woken.stop)
     }
 
     fn read_or_rest(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

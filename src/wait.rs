@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use crate::notify::Manager;
@@ -55,10 +55,11 @@ const STOP: u64 = 2;
 const CHILD: u64 = 3;
 
 impl Waiter {
-    /// Installs the handlers of SIGTERM, SIGINT, SIGHUP and SIGCHLD.
+    /// Installs the handlers of SIGTERM, SIGINT and SIGCHLD. SIGHUP stays what it was: under nohup
+    /// it is ignored.
     pub fn new() -> io::Result<Rc<Waiter>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let stop_signal = signal_pipe(&[SIGTERM, SIGINT, SIGHUP])?;
+        let stop_signal = signal_pipe(&[SIGTERM, SIGINT])?;
         let child_signal = signal_pipe(&[SIGCHLD])?;
         epoll::add(&epoll, &stop_signal, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)?;
         epoll::add(&epoll, &child_signal, epoll::EventData::new_u64(CHILD), epoll::EventFlags::IN)?;

@@ -35,7 +35,8 @@ impl Gateway {
             _ => return Err(refuse("its scheme is not wss:")),
         };
         let authority = uri.authority().ok_or_else(|| refuse("it names no host"))?;
-        if authority.as_str().contains('@') {
+        // Also behind what a slash in a password has made the host.
+        if text.split('?').next().unwrap_or_default().contains('@') {
             return Err(refuse("it holds a user or a password, which belong elsewhere"));
         }
         let (host, port) = split_authority(authority).map_err(refuse)?;

@@ -2,11 +2,10 @@
 //! and the look of `doctor`, which goes on where a start would have ended.
 
 use std::fmt;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{Config, ENV_FILE, Error, TOKEN, TokenSource, Variables, read_env_file};
+use super::{Config, ENV_FILE, Error, TOKEN, TokenSource, Variables, read_env_file, read_regular};
 
 /// A systemd credential of this name goes before every other place of the token.
 const CREDENTIAL: &str = "vmkit-agent-token";
@@ -29,22 +28,30 @@ pub struct Examined {
     pub problems: Vec<Error>,
     /// Without it, the configuration's token is none.
     pub has_token: bool,
+    /// The credential that goes before all else, good or not.
+    pub credential: Option<PathBuf>,
 }
 
 impl Found {
-    pub fn gather(credentials: Option<PathBuf>) -> Found {
+    /// `always`: the file counts also where the environment has a token, which somebody may have
+    /// exported for another command.
+    pub fn gather(credentials: Option<PathBuf>, always: bool) -> Found {
         let mut variables = Variables::from_environment();
         let mut environment = Vec::new();
         let mut token = Ok(TokenSource::Environment);
-        if variables.get(TOKEN).is_none() {
+        let is_set = variables.get(TOKEN).is_some();
+        if always || !is_set {
             match read_env_file() {
                 Ok(assignments) => {
                     environment = assignments;
                     // What is set by hand goes before what is in the file.
                     environment.retain(|(name, _)| variables.get(name).is_none());
                     variables.0.extend(environment.iter().cloned());
-                    token = Ok(TokenSource::File);
+                    if !is_set {
+                        token = Ok(TokenSource::File);
+                    }
                 }
+                Err(_) if is_set => {}
                 Err(error) => {
                     let problem = format!("not set, and {ENV_FILE} can't be read: {error}");
                     token = Err(Error::new(TOKEN, problem + "; write the token there"));
@@ -68,7 +75,8 @@ impl Examined {
     /// credentials of the service.
     pub fn load() -> Examined {
         let credentials = credentials().unwrap_or_else(|| OF_THE_SERVICE.into());
-        let Found { mut variables, environment, token } = Found::gather(Some(credentials));
+        let credential = Some(credentials.join(CREDENTIAL)).filter(|path| path.exists());
+        let Found { mut variables, environment, token } = Found::gather(Some(credentials), true);
         let (source, mut problems) = match token {
             Ok(source) => (source, Vec::new()),
             Err(error) => (TokenSource::Environment, vec![error]),
@@ -80,14 +88,14 @@ impl Examined {
             match Config::check(&variables, environment.clone(), source.clone()) {
                 Ok(config) => {
                     let has_token = problems.iter().all(|problem| problem.variable != TOKEN);
-                    return Examined { config: Some(config), problems, has_token };
+                    return Examined { config: Some(config), problems, has_token, credential };
                 }
                 Err(error) => {
                     let known = problems.iter().any(|problem| problem.variable == error.variable);
                     variables.stand_in(error.variable);
                     problems.push(error);
                     if known {
-                        return Examined { config: None, problems, has_token: false };
+                        return Examined { config: None, problems, has_token: false, credential };
                     }
                 }
             }
@@ -118,7 +126,7 @@ fn credential(folder: &Path) -> Result<Option<(PathBuf, String)>, Error> {
         let problem = format!("the credential {}: {problem}", path.display());
         Error::new(TOKEN, problem)
     };
-    match fs::read(&path) {
+    match read_regular(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(wrong(&error)),
         Ok(bytes) => match String::from_utf8_lossy(&bytes).trim() {
@@ -130,6 +138,8 @@ fn credential(folder: &Path) -> Result<Option<(PathBuf, String)>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -154,7 +164,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("vmkit-agent-token");
         fs::write(&path, "first").unwrap();
-        let Found { variables, environment, token } = Found::gather(Some(folder.clone()));
+        let Found { variables, environment, token } = Found::gather(Some(folder.clone()), false);
         let mut config = Config::check(&variables, environment, token.unwrap()).ok().unwrap();
         assert_eq!(config.token.authorization(), "Bearer first");
         assert_eq!(config.token_source, TokenSource::Credential(path.clone()));

@@ -13,12 +13,15 @@ use tungstenite::{Error as WsError, WebSocket};
 
 use super::{Attempt, Error, Failure, Phase};
 use crate::backoff::RETRY_AFTER_CAP;
-use crate::config::{Config, ENV_FILE};
+use crate::config::{Config, ENV_FILE, TokenSource};
 use crate::docker::without_secrets;
 use crate::frames::Metered;
 use crate::timestamp::Timestamp;
 use crate::transport::Transport;
 use crate::{session, version};
+
+/// So much of the reason for a refusal is shown.
+const REASON: usize = 400;
 
 /// Asks for the WebSocket, with the token; with it comes the gateway's clock.
 pub(super) fn upgrade(
@@ -26,7 +29,12 @@ pub(super) fn upgrade(
     transport: Transport,
     config: &Config,
 ) -> Result<(WebSocket<Metered<Transport>>, Option<Timestamp>), Error> {
-    let failed = |reason: &str| Failure::new(Phase::Http, format!("{}: {reason}", config.gateway));
+    // What the other side says may be any length, and may repeat the token.
+    let failed = |reason: &str| {
+        let reason = config.token.blot_out(reason.to_owned());
+        let reason: String = reason.chars().take(REASON).collect();
+        Failure::new(Phase::Http, format!("{}: {reason}", config.gateway))
+    };
     let request = request(config).map_err(|error| failed(&error.to_string()))?;
     attempt.until(attempt.deadline);
     let mut outcome = client_with_config(request, Metered::new(transport), Some(session::limits()));
@@ -46,7 +54,9 @@ pub(super) fn upgrade(
             }
             Err(HandshakeError::Failure(WsError::Http(response))) => {
                 let date = date(response.headers());
-                return Err(Failure { date, ..refusal(&response, &failed) }.into());
+                return Err(
+                    Failure { date, ..refusal(&response, &config.token_source, &failed) }.into()
+                );
             }
             Err(HandshakeError::Failure(WsError::Io(error))) => {
                 return Err(failed(&format!("the connection failed: {error}")).into());
@@ -72,15 +82,19 @@ fn request(config: &Config) -> Result<Request, WsError> {
 }
 
 /// An answer that is no 101, in words.
-fn refusal(response: &Response, failed: &impl Fn(&str) -> Failure) -> Failure {
+fn refusal(response: &Response, token: &TokenSource, failed: &impl Fn(&str) -> Failure) -> Failure {
     let status = response.status();
     let code = status.as_u16();
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure {
             unauthorized: status == StatusCode::UNAUTHORIZED,
             ..failed(&format!(
-                "the gateway refuses the token ({code}); check VMKIT_AGENT_TOKEN in {ENV_FILE}, \
-                 and that VMKIT_GATEWAY_URL is the gateway it is for"
+                "the gateway refuses the token ({code}); check {}, and that VMKIT_GATEWAY_URL is \
+                 the gateway it is for",
+                match token {
+                    TokenSource::Credential(_) => token.to_string(),
+                    _ => format!("VMKIT_AGENT_TOKEN in {ENV_FILE}"),
+                }
             ))
         },
         StatusCode::NOT_FOUND => {
@@ -97,8 +111,8 @@ fn refusal(response: &Response, failed: &impl Fn(&str) -> Failure) -> Failure {
         _ if status.is_redirection() => {
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             failed(&format!(
-                "redirected ({code}) to {}; redirects are not followed, put the right address in \
-                 VMKIT_GATEWAY_URL",
+                "redirected ({code}), which is not followed; put the right address in \
+                 VMKIT_GATEWAY_URL: not here but at {}",
                 location.map_or("nowhere".to_owned(), shown)
             ))
         }
@@ -131,8 +145,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 fn shown(url: &str) -> String {
     // Of a relative one, the query too.
     let url = without_secrets(url);
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    url.chars().take(200).collect::<String>().escape_debug().to_string()
+    url.split(['?', '#']).next().unwrap_or_default().escape_debug().to_string()
 }
 
 #[cfg(test)]
@@ -145,7 +158,8 @@ mod tests {
         for &(name, value) in headers {
             response.headers_mut().insert(name, value.parse().unwrap());
         }
-        refusal(&response, &|reason| Failure::new(Phase::Http, reason.to_owned()))
+        let failed = |reason: &str| Failure::new(Phase::Http, reason.to_owned());
+        refusal(&response, &TokenSource::Environment, &failed)
     }
 
     #[test]
@@ -172,7 +186,7 @@ mod tests {
     #[test]
     fn redirects_are_shown_without_secrets() {
         let failure = refused(302, &[("location", "https://u:secret@host/path?key=secret")]);
-        assert!(failure.reason.contains("https://host/path;"), "{}", failure.reason);
+        assert!(failure.reason.ends_with(" https://host/path"), "{}", failure.reason);
         assert!(!failure.reason.contains("secret"));
         for location in ["//u:secret@host/path", "/path?key=secret", "https://u:secret@host"] {
             let failure = refused(302, &[("location", location)]);

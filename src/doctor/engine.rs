@@ -5,12 +5,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::machine::{Answer, Machine};
+use super::process::Process;
 use super::report::Report;
 use super::service::Service;
+use crate::config::ENV_FILE;
 use crate::docker::{self, Failure};
 use crate::job::Surroundings;
 
@@ -31,6 +33,12 @@ pub fn check(
     let name = program.to_string_lossy();
     let version = ["--version".to_owned()];
     match machine.ask(Surroundings::Usual, program, &version, PATIENCE)? {
+        Answer::Ended { status, .. } if status.success() && !finds(service, program) => {
+            let seen = format!("{name} is on the PATH of this shell, not on that of the agent");
+            let next =
+                format!("echo VMKIT_DOCKER_BIN=$(command -v {name}) | sudo tee -a {ENV_FILE}");
+            report.fail("docker-cli", seen, format!("{next} && {}", service.restart()));
+        }
         Answer::Ended { status, stdout, .. } if status.success() => {
             report.pass("docker-cli", stdout.lines().next().unwrap_or("it says nothing").trim());
         }
@@ -44,7 +52,11 @@ pub fn check(
         }
         Answer::NotStarted(error) => {
             let seen = Failure::not_started(&name, &error).to_string();
-            report.fail("docker-cli", seen, "sudo apt-get install docker.io");
+            let next = match error.kind() {
+                ErrorKind::NotFound => "sudo apt-get install docker.io".to_owned(),
+                _ => format!("ls -l $(command -v {name})"),
+            };
+            report.fail("docker-cli", seen, next);
             report.skip("docker-socket", "nothing to speak to it with");
             report.skip("docker-ps", "nothing to ask with");
             return Ok(());
@@ -57,16 +69,16 @@ pub fn check(
             let seen = format!("{count} containers run, {} ms", took.as_millis());
             match took < SLOW {
                 true => report.pass("docker-ps", seen),
-                false => report.warn("docker-ps", seen, "systemctl status docker"),
+                false => report.warn("docker-ps", seen, service.docker("status")),
             }
         }
         Answer::Ended { status, stderr, .. } => {
             let failure = Failure::classify(&name, &stderr, status);
-            report.fail("docker-ps", failure.to_string(), "systemctl status docker");
+            report.fail("docker-ps", failure.to_string(), service.docker("status"));
         }
         Answer::TimedOut => {
             let seen = format!("no answer within {} s: the daemon hangs", PATIENCE.as_secs());
-            report.fail("docker-ps", seen, "systemctl status docker");
+            report.fail("docker-ps", seen, service.docker("status"));
         }
         Answer::NotStarted(error) => {
             let seen = Failure::not_started(&name, &error).to_string();
@@ -96,7 +108,7 @@ fn socket(program: &str, service: &Service, machine: &Machine, report: &mut Repo
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let seen = format!("no {path}: the daemon does not run");
-            return report.fail("docker-socket", seen, "systemctl start docker");
+            return report.fail("docker-socket", seen, service.docker("start"));
         }
         Err(error) => return report.fail("docker-socket", format!("{path}: {error}"), look),
     };
@@ -110,9 +122,21 @@ fn socket(program: &str, service: &Service, machine: &Machine, report: &mut Repo
     } else {
         let user = name("/etc/passwd", agent.user);
         let seen = format!("permission denied: {seen}, and {user} is not in that group");
-        let next = format!("sudo usermod -aG {group} {user} && sudo systemctl restart vmkit-agent");
+        let give = match metadata.gid() {
+            0 => format!("sudo chgrp docker {path}"),
+            _ => format!("sudo usermod -aG {group} {user}"),
+        };
+        let next = format!("{give} && sudo {}", service.restart());
         report.fail("docker-socket", seen, next);
     }
+}
+
+/// Whether the agent that runs has this program on its `PATH`, as this doctor has.
+fn finds(service: &Service, program: &OsStr) -> bool {
+    let environment = service.agent.as_ref().map(Process::environment).unwrap_or_default();
+    let path = environment.iter().find(|(name, _)| name == "PATH");
+    let has = |folder: PathBuf| service.reader().view(&folder).join(program).exists();
+    path.is_none_or(|(_, folders)| std::env::split_paths(folders).any(has))
 }
 
 /// The name that goes with a number in one of these files, else the number.

@@ -9,8 +9,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::machine::Machine;
 use super::report::Report;
-use crate::config::{Config, ENV_FILE, Examined};
+use crate::config::{Config, ENV_FILE, Examined, TokenSource};
 use crate::dial::{self, Attempt, Dialed, Failure, Passed, Phase};
+use crate::init::Init;
 use crate::session::Session;
 use crate::timestamp::Timestamp;
 
@@ -151,11 +152,25 @@ fn advice(failure: &Failure, config: &Config) -> String {
     // No grep: what it prints of these lines would end up in the ticket.
     let edit = format!("sudo vi {ENV_FILE}");
     match failure.phase {
-        _ if failure.untimely => "timedatectl".to_owned(),
+        _ if failure.untimely => clock_command().to_owned(),
         Phase::Dns if !by_proxy => format!("getent ahosts {host}; cat /etc/resolv.conf"),
         Phase::Tcp if !by_proxy => format!("curl -I {scheme}://{authority}/health"),
-        Phase::Tls => format!("openssl s_client -connect {authority} -servername {host}"),
-        Phase::Http if failure.unauthorized => "sudo vmkit-agent install --token-stdin".to_owned(),
+        Phase::Tls => {
+            let proxy = config.proxy.as_ref();
+            let proxy = proxy.filter(|proxy| !proxy.is_no_proxy(config.gateway.uri()));
+            let by = proxy.map_or(String::new(), |proxy| {
+                format!(" -proxy {}:{}", proxy.host(), proxy.port())
+            });
+            format!("openssl s_client -connect {authority} -servername {host}{by}")
+        }
+        Phase::Http if failure.unauthorized => match config.token_source {
+            TokenSource::Credential(_) => "systemctl cat vmkit-agent".to_owned(),
+            _ => "sudo vmkit-agent install --token-stdin".to_owned(),
+        },
+        // It is no matter of the configuration.
+        Phase::Http if failure.reason.contains("is busy") => {
+            "sleep 60; vmkit-agent doctor".to_owned()
+        }
         Phase::Dns | Phase::Tcp | Phase::Proxy | Phase::Http => edit,
     }
 }
@@ -167,7 +182,7 @@ fn clock(gateway: Option<Timestamp>, untimely: bool, report: &mut Report) {
         return match untimely {
             true => {
                 let seen = format!("it says {own}, and the certificate is not valid then");
-                report.fail("clock", seen, "timedatectl");
+                report.fail("clock", seen, clock_command());
             }
             false => report.skip("clock", "the gateway has not said what time it is"),
         };
@@ -178,9 +193,14 @@ fn clock(gateway: Option<Timestamp>, untimely: bool, report: &mut Report) {
         skew => {
             let side = if ahead > 0 { "ahead of" } else { "behind" };
             let seen = format!("{own}: {skew} s {side} the gateway's");
-            report.warn("clock", seen, "timedatectl set-ntp true");
+            report.warn("clock", seen, clock_command());
         }
     }
+}
+
+/// What shows the clock, and who keeps it right.
+fn clock_command() -> &'static str {
+    if Init::find() == Init::OpenRc { "date -u" } else { "timedatectl" }
 }
 
 /// Closes the connection as a session would.

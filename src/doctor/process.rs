@@ -59,6 +59,14 @@ impl Process {
         })
     }
 
+    /// The variables it was started with, where this user may know.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let bytes = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let variables = text.split('\0').filter_map(|variable| variable.split_once('='));
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
     /// What this process sees at `path`, as a path of ours; as it is where we may not look.
     pub fn view(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.pid));

@@ -1,7 +1,7 @@
 //! What the checks have found: a line each as they come, or one JSON object at the end. All of it
 //! goes into tickets, so this is also the last place where a secret is stopped.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde::Serialize;
 
@@ -75,7 +75,7 @@ impl Report {
                 Verdict::Fail => "FAIL",
             };
             let next = next.as_ref().map_or(String::new(), |next| format!("; try: {next}"));
-            print(&format!("{name}  {check:13}  {seen}{next}"));
+            let _ = print(&format!("{name}  {check:13}  {seen}{next}"));
         }
         self.checks.push(Check { check, verdict, seen, next });
     }
@@ -106,9 +106,11 @@ impl Report {
         if self.json {
             let whole = Whole { version: version::VERSION, verdict, checks: &self.checks };
             // Strings and lists of them: there is nothing that could not be written.
-            print(&serde_json::to_string(&whole).unwrap_or_default());
+            if print(&serde_json::to_string(&whole).unwrap_or_default()).is_err() {
+                return false;
+            }
         } else {
-            print(match verdict {
+            let _ = print(match verdict {
                 Verdict::Fail => "something is wrong: begin with the first FAIL",
                 Verdict::Warn => "it works; the WARN lines say what may not stay so",
                 Verdict::Pass | Verdict::Skip => "nothing is wrong",
@@ -118,7 +120,8 @@ impl Report {
     }
 }
 
-fn print(line: &str) {
-    // A reader that has gone away is no reason to panic as println! would.
-    let _ = writeln!(std::io::stdout(), "{line}");
+/// A reader that has gone away is no reason to panic as println! would.
+fn print(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush())
 }

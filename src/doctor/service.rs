@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::machine::{Answer, Machine};
 use super::process::Process;
 use super::report::Report;
-use crate::init::{Init, State};
+use crate::init::{Init, REGISTERED, State};
 use crate::install::PROGRAM;
 use crate::job::Surroundings;
 
@@ -19,7 +19,9 @@ pub struct Service {
     state: Result<State, String>,
     /// Where the binary is installed that runs, or that is to.
     pub installed: PathBuf,
-    agent: Option<Process>,
+    /// Whether the init system knows of it.
+    pub defined: bool,
+    pub agent: Option<Process>,
     doctor: Process,
 }
 
@@ -32,14 +34,16 @@ impl Service {
         machine.go_on()?;
         let doctor = Process::own();
         let usual = Path::new(PROGRAM);
+        // A service that is defined has to find the usual one.
+        let defined = init.definition().is_some_and(|service| Path::new(service.path).exists());
         let installed = match &doctor.program {
-            Some(own) if !usual.exists() => own.clone(),
+            Some(own) if !defined && !usual.exists() => own.clone(),
             _ => usual.to_owned(),
         };
         let known = state.as_ref().ok().and_then(|state| state.pid).and_then(Process::find);
         let agent = known.or_else(|| Process::agent(&installed));
         let installed = agent.as_ref().and_then(|agent| agent.program.clone()).unwrap_or(installed);
-        Ok(Service { init, state, installed, agent, doctor })
+        Ok(Service { init, state, installed, defined, agent, doctor })
     }
 
     /// Whose rights count: the agent's, else this process's.
@@ -55,8 +59,9 @@ impl Service {
             Init::OpenRc => report.pass("init", "OpenRC"),
             Init::None => report.skip("init", "none that is known; see what else starts the agent"),
         }
+        self.version(machine, report)?;
         self.state(report);
-        self.version(machine, report)
+        Ok(())
     }
 
     fn state(&self, report: &mut Report) {
@@ -69,7 +74,11 @@ impl Service {
         let log = self.init.log_command();
         match &self.state {
             Err(error) => report.fail("service", error, log),
-            Ok(state) if !state.active && !state.enabled && !Path::new(definition).exists() => {
+            Ok(state) if state.masked && !state.active => {
+                let next = format!("systemctl unmask vmkit-agent && {start}");
+                report.fail("service", "masked", next);
+            }
+            Ok(state) if !state.active && !state.enabled && !self.defined => {
                 report.fail("service", format!("no {definition}"), "sudo vmkit-agent install");
             }
             Ok(state) if !state.active => {
@@ -79,6 +88,15 @@ impl Service {
                     format!("not running, {enabled}"),
                     format!("{start}; {log}"),
                 );
+            }
+            // OpenRC knows its supervisor only.
+            Ok(_) if self.agent.is_none() && self.init == Init::OpenRc => {
+                report.fail("service", "its supervisor runs, and no agent", log);
+            }
+            // It dials by itself, and may have been started before something was put right.
+            Ok(state) if !state.status.is_empty() && !state.status.starts_with(REGISTERED) => {
+                let seen = format!("running, but not registered: {}", state.status);
+                report.fail("service", seen, format!("{}; {log}", self.restart()));
             }
             Ok(state) if !state.enabled => {
                 report.warn("service", "running, but not from the next boot on", enable);
@@ -100,6 +118,23 @@ impl Service {
         Some((self.init.definition()?.path, start.join(" "), enable.join(" ")))
     }
 
+    /// What shows the agent's log.
+    pub fn log_command(&self) -> &'static str {
+        self.init.log_command()
+    }
+
+    /// What does this to docker's service.
+    pub fn docker(&self, verb: &str) -> String {
+        match self.init {
+            Init::OpenRc => format!("rc-service docker {verb}"),
+            Init::Systemd | Init::None => format!("systemctl {verb} docker"),
+        }
+    }
+
+    pub fn restart(&self) -> String {
+        self.init.restart().map_or("restart it".to_owned(), |words| words.join(" "))
+    }
+
     fn version(&self, machine: &Machine, report: &mut Report) -> io::Result<()> {
         let path = self.installed.display();
         let installed = match version(&self.installed, machine)? {
@@ -114,7 +149,7 @@ impl Service {
             return Ok(());
         };
         let running = version(Path::new(&format!("/proc/{}/exe", agent.pid)), machine)?;
-        let restart = self.init.restart().map_or("restart it".to_owned(), |words| words.join(" "));
+        let restart = self.restart();
         match running {
             // Another user's process.
             Err(why) => report.skip("version", format!("{path} is {installed}; running: {why}")),

@@ -1,17 +1,25 @@
 //! The configuration: the file as such, and each variable as a start would take it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
+use super::process::Process;
 use super::report::{Report, Verdict};
-use crate::config::{ENV_FILE, Examined};
+use super::service::Service;
+use crate::config::{self, ENV_FILE, Examined};
 use crate::env_file;
 
-pub fn check(examined: &Examined, report: &mut Report) {
-    let text = file(examined, report);
+/// A name and its value.
+type Variable = (String, String);
+
+pub fn check(examined: &Examined, service: &Service, report: &mut Report) {
+    let text = file(examined, service, report);
     if let Some(text) = text {
-        shell(&text, report);
+        let assignments = env_file::parse(&text);
+        shell(&assignments, report);
+        running(&assignments, service, report);
     }
     for problem in &examined.problems {
         let check = match problem.variable() {
@@ -19,7 +27,11 @@ pub fn check(examined: &Examined, report: &mut Report) {
             "VMKIT_GATEWAY_URL" => "gateway-url",
             _ => "settings",
         };
-        report.fail(check, problem.to_string(), format!("sudo vi {ENV_FILE}"));
+        let next = match &examined.credential {
+            Some(_) if check == "token" => "systemctl cat vmkit-agent".to_owned(),
+            _ => format!("sudo vi {ENV_FILE}"),
+        };
+        report.fail(check, problem.to_string(), next);
     }
     let Some(config) = &examined.config else { return };
     if examined.has_token {
@@ -34,11 +46,17 @@ pub fn check(examined: &Examined, report: &mut Report) {
 }
 
 /// The text of the file, where it can be read.
-fn file(examined: &Examined, report: &mut Report) -> Option<String> {
+fn file(examined: &Examined, service: &Service, report: &mut Report) -> Option<String> {
+    let is_elsewhere = examined.credential.is_some() || examined.has_token && !service.defined;
     let metadata = match fs::metadata(ENV_FILE) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound && examined.has_token => {
+        Err(error) if error.kind() == ErrorKind::NotFound && is_elsewhere => {
             report.skip("config", format!("no {ENV_FILE}; the token is from elsewhere"));
+            return None;
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound && examined.has_token => {
+            let seen = format!("no {ENV_FILE}: the token is in this shell, and not in the service");
+            report.fail("config", seen, "sudo vmkit-agent install --token-stdin");
             return None;
         }
         Err(error) => {
@@ -46,7 +64,7 @@ fn file(examined: &Examined, report: &mut Report) -> Option<String> {
             return None;
         }
     };
-    let text = match fs::read_to_string(ENV_FILE) {
+    let text = match config::env_file_text() {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let seen = format!("{ENV_FILE} can't be read by this user");
@@ -90,21 +108,11 @@ fn file(examined: &Examined, report: &mut Report) -> Option<String> {
 }
 
 /// What is set here and not there: this doctor goes by it, and the service does not.
-fn shell(text: &str, report: &mut Report) {
-    let assignments = env_file::parse(text);
-    let ours = |name: &str| {
-        const OTHERS: [&str; 5] =
-            ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "DOCKER_HOST"];
-        name.starts_with("VMKIT_") || OTHERS.contains(&name)
-    };
-    let differs = |(name, value): &(std::ffi::OsString, std::ffi::OsString)| {
-        let (name, value) = (name.to_str()?, value.to_string_lossy());
-        let there = assignments.iter().rfind(|(known, _)| known == name);
-        let same = there.is_some_and(|(_, there)| *there == value);
-        (ours(name) && !value.is_empty() && !same).then(|| name.to_owned())
-    };
-    let mut names: Vec<String> = std::env::vars_os().filter_map(|set| differs(&set)).collect();
-    names.sort();
+fn shell(file: &[Variable], report: &mut Report) {
+    let lossy = |text: OsString| text.to_string_lossy().into_owned();
+    let set = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    let set: Vec<_> = set.filter(|(_, value)| !value.is_empty()).collect();
+    let names = differing(&set, file);
     if let Some(first) = names.first() {
         let seen = format!(
             "{}: set in this shell and not so in {ENV_FILE}: the service may see something else \
@@ -113,4 +121,41 @@ fn shell(text: &str, report: &mut Report) {
         );
         report.warn("shell", seen, format!("env -u {first} vmkit-agent doctor"));
     }
+}
+
+/// What the service was started with and what is not so in the file: that was changed since, or
+/// overruled by a unit file of somebody's, or systemd reads it in another way.
+fn running(file: &[Variable], service: &Service, report: &mut Report) {
+    let started = service.agent.as_ref().map(Process::environment).unwrap_or_default();
+    // One that was started otherwise has read the file by itself.
+    if !started.iter().any(|(name, _)| name == "INVOCATION_ID") {
+        return;
+    }
+    let mut names = differing(&started, file);
+    names.extend(differing(file, &started));
+    names.sort();
+    names.dedup();
+    if !names.is_empty() {
+        let seen = format!(
+            "{}: not as in {ENV_FILE} in the agent that runs; changed since, or set elsewhere?",
+            names.join(", ")
+        );
+        let next = format!("{}; systemctl cat vmkit-agent", service.restart());
+        report.warn("running", seen, next);
+    }
+}
+
+/// The names of the agent's variables in `these` that `those` have not, or have otherwise; of
+/// several values for a name the last one counts.
+fn differing(these: &[Variable], those: &[Variable]) -> Vec<String> {
+    const OTHERS: [&str; 5] = ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "DOCKER_HOST"];
+    let value = |all: &[Variable], name: &str| {
+        all.iter().rfind(|(known, _)| known == name).map(|(_, value)| value.clone())
+    };
+    let names = these.iter().map(|(name, _)| name);
+    let ours = names.filter(|name| name.starts_with("VMKIT_") || OTHERS.contains(&name.as_str()));
+    let mut names: Vec<String> =
+        ours.filter(|name| value(these, name) != value(those, name)).cloned().collect();
+    names.sort();
+    names
 }

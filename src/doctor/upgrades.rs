@@ -7,7 +7,7 @@ use crate::upgrade::state::{Refused, Stage, State, Store, Trial};
 
 pub fn check(service: &Service, report: &mut Report) {
     const CHECK: &str = "upgrade-state";
-    const LOG: &str = "journalctl -u vmkit-agent --since -1h";
+    let log = service.log_command();
     let Some((path, state)) = Store::look(&service.installed) else {
         return report.pass(CHECK, "nothing under way, nothing rolled back");
     };
@@ -21,7 +21,7 @@ pub fn check(service: &Service, report: &mut Report) {
             trial: Some(Trial { version, stage: Stage::RollingBack { reason }, .. }), ..
         } => {
             let seen = format!("version {version} is being rolled back: {reason}");
-            report.fail(CHECK, seen, LOG);
+            report.fail(CHECK, seen, log);
         }
         State { trial: Some(trial), .. } => {
             let Trial { version, starts, probation, .. } = trial;
@@ -29,22 +29,24 @@ pub fn check(service: &Service, report: &mut Report) {
                 "version {version} is on probation, start {starts}: rolled back unless the \
                  gateway acknowledges it within {probation} s"
             );
-            report.warn(CHECK, seen, LOG);
-        }
-        State { refused: Some(Refused { version, reason, at, .. }), .. } => {
-            let at = Timestamp::from_unix(at);
-            let seen = format!(
-                "version {version} was rolled back at {at}: {reason}; the one before it runs"
-            );
-            report.fail(CHECK, seen, LOG);
+            report.warn(CHECK, seen, log);
         }
         State { unfinished: Some(version), .. } => {
             report.warn(
                 CHECK,
                 format!("an upgrade to {version} is under way, or was cut short"),
-                LOG,
+                log,
             );
         }
-        _ => report.pass(CHECK, "nothing under way, nothing rolled back"),
+        State { refused, .. } => match refused.last() {
+            Some(Refused { version, reason, at, .. }) => {
+                let at = Timestamp::from_unix(*at);
+                let seen = format!(
+                    "version {version} was rolled back at {at}: {reason}; the one before it runs"
+                );
+                report.fail(CHECK, seen, log);
+            }
+            None => report.pass(CHECK, "nothing under way, nothing rolled back"),
+        },
     }
 }

@@ -41,15 +41,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the file and what was given.
+    /// Reads the file and what was given. With `has_credential` no token is needed.
     ///
     /// # Errors
     /// When the agent could not be started with the result.
-    pub fn decide(options: &Install) -> Result<Settings, Error> {
+    pub fn decide(options: &Install, has_credential: bool) -> Result<Settings, Error> {
         let before = match fs::read_to_string(ENV_FILE) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::Failed(format!("can't read {ENV_FILE}: {error}"))),
+            Err(error) => {
+                let problem = format!("can't read {ENV_FILE}: {error}; put that right, as root");
+                return Err(Error::Failed(problem));
+            }
         };
         let variable = |name: &str| std::env::var(name).ok();
         let mut given = from_environment(variable, before.as_deref().unwrap_or_default());
@@ -69,7 +72,7 @@ impl Settings {
             given.push(("VMKIT_CA_FILE", path.to_string_lossy().into_owned()));
         }
         let settings = Settings::edit(before, given)?;
-        if !settings.has_token() && !options.no_start {
+        if !settings.has_token() && !has_credential && !options.no_start {
             return Err(Error::Failed(format!(
                 "no token: neither in the environment ({TOKEN}) nor in {ENV_FILE}; give one with \
                  --token-file or --token-stdin"
@@ -146,6 +149,9 @@ fn is_roots(path: &Path, mode: u32) -> bool {
 fn read_token(from: &str, source: impl Read) -> Result<String, Error> {
     let mut text = String::new();
     source.take(TOKEN_LIMIT).read_to_string(&mut text).map_err(|error| unreadable(from, &error))?;
+    if text.len() as u64 == TOKEN_LIMIT {
+        return Err(Error::Failed(format!("no token: {from} is too large; is it the right one?")));
+    }
     match text.trim() {
         "" => Err(Error::Failed(format!("no token: {from} is empty; put the token there"))),
         token => Ok(token.to_owned()),

@@ -112,7 +112,11 @@ fn copy(checksum: &Checksum, children: &Rc<Children>) -> Result<(), String> {
     let installed = Path::new(PROGRAM);
     let said = |error: crate::upgrade::Error| error.to_string();
     let folder = installed.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).map_err(|error| on("make", folder, &error))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+        .map_err(|error| on("make", folder, &error))?;
     // Not in the middle of an upgrade's steps.
     let _lock = installed.exists().then(|| Lock::take(installed)).transpose().map_err(said)?;
     let mut own = File::open("/proc/self/exe")
@@ -129,9 +133,10 @@ fn folder(path: &Path) -> io::Result<()> {
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
-    // Where it is a link, what it leads to.
-    let path = &fs::canonicalize(path).unwrap_or(path.to_owned());
-    let new = path.with_added_extension("new");
+    // Where it is a link to a file, what it leads to; never to /dev/null, as a masked unit is.
+    let target = fs::canonicalize(path).ok().filter(|target| target.is_file());
+    let path = &target.unwrap_or(path.to_owned());
+    let new = unfinished(path);
     let written = swap::remove(&new).and_then(|()| {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
@@ -150,6 +155,11 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
     })
 }
 
+/// What becomes the file at `path`.
+pub fn unfinished(path: &Path) -> PathBuf {
+    path.with_added_extension("new")
+}
+
 fn remove(path: &Path) -> io::Result<()> {
     match path.symlink_metadata().is_ok_and(|there| there.is_dir()) {
         true => fs::remove_dir_all(path),
@@ -157,13 +167,18 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The processes that run from one of these files, without this one.
+/// The processes that were started from one of these files, also where it was replaced since,
+/// without this one.
 pub fn running(programs: &[PathBuf]) -> Vec<Pid> {
-    let file = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-    let programs: Vec<_> = programs.iter().filter_map(|path| file(path)).collect();
+    let place = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    let root = place(Path::new("/"));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let running = processes.filter(|process| {
-        file(&process.path().join("exe")).is_some_and(|file| programs.contains(&file))
+        let program = fs::read_link(process.path().join("exe")).unwrap_or_default();
+        let program = program.to_string_lossy();
+        let program = Path::new(program.strip_suffix(" (deleted)").unwrap_or(&program));
+        // Not one of a container that has the same path in a root of its own.
+        programs.iter().any(|known| known == program) && place(&process.path().join("root")) == root
     });
     running
         .filter_map(|process| process.file_name().to_str()?.parse().ok())

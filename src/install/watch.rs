@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Error, say};
-use crate::init::{self, Init};
+use crate::init::{self, Init, REGISTERED};
 use crate::job::Children;
 use crate::wait::Waiter;
 
@@ -16,8 +16,6 @@ use crate::wait::Waiter;
 pub const OWN_LOG: &str = "/var/log/vmkit-agent.log";
 /// Where syslog daemons put it.
 const LOGS: [&str; 4] = [OWN_LOG, "/var/log/messages", "/var/log/syslog", "/var/log/daemon.log"];
-/// What the agent says, in its log and to systemd, once the gateway has acknowledged it.
-const REGISTERED: &str = "registered as ";
 /// How often to look.
 const PACE: Duration = Duration::from_millis(250);
 /// So many of its last lines tell what is wrong.

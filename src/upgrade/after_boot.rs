@@ -48,10 +48,15 @@ pub fn arm(command: &[OsString], after: &str) -> io::Result<()> {
 
 /// The next boot is not to do anything.
 pub fn call_off() {
-    for path in [link(), path(TIMER), path(SERVICE)] {
+    for path in files() {
         // Mostly there is none; and one that stays finds its trial over.
         let _ = fs::remove_file(path);
     }
+}
+
+/// All that there is of it, in the order in which it goes.
+pub fn files() -> [PathBuf; 3] {
+    [link(), path(TIMER), path(SERVICE)]
 }
 
 fn call_off_link() -> io::Result<()> {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::revive::Memory;
 use super::state::{Store, Trial};
@@ -21,6 +22,8 @@ const UNIT: &str = "vmkit-agent-rollback";
 const TIMER: &str = "vmkit-agent-rollback.timer";
 /// How long systemd may take for each of its commands, and a process to say that it watches.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a restart may take, with a service that first has to be ended.
+const RESTART: Duration = Duration::from_secs(60);
 const ARMED: &str = "armed";
 
 /// Whether systemd manages this machine, and can be asked for a timer.
@@ -63,7 +66,7 @@ pub fn arm(
     let mut outcome = Ok(());
     for _ in 0..3 {
         // The timer of an upgrade before. It is unloaded a moment after it was stopped.
-        let _ = run(&["systemctl", "stop", TIMER], children);
+        let _ = run(&["systemctl", "stop", TIMER, after_boot::TIMER], children);
         outcome = run(&timer, children);
         if outcome.is_ok() {
             break;
@@ -73,10 +76,15 @@ pub fn arm(
     outcome
 }
 
-/// The command that ends the watch early, where it has to be ended: the process sees by itself
-/// that its trial is over, and so does a timer that is left to run out.
+/// Has the next boot do nothing. The command that ends the watch of this one.
 pub fn call_off() -> Option<Vec<OsString>> {
     after_boot::call_off();
+    stop_command()
+}
+
+/// The command that ends the watch early, where it has to be ended: the process sees by itself
+/// that its trial is over, and so does a timer that is left to run out.
+pub fn stop_command() -> Option<Vec<OsString>> {
     let stop = ["systemctl", "--no-block", "stop", TIMER, after_boot::TIMER];
     has_timers().then(|| stop.map(OsString::from).into())
 }
@@ -104,11 +112,13 @@ fn start_process(command: &[OsString], children: &Rc<Children>) -> Result<(), St
     let mut said = [0; ARMED.len()];
     let heard = guard.stdout.take().is_some_and(|mut stdout| {
         let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-        let ready = {
+        let mut ready = Err(Errno::INTR);
+        // Ended by every child that ends, of which there are few.
+        while ready == Err(Errno::INTR) {
             let mut watched = [PollFd::from_borrowed_fd(stdout.as_fd(), PollFlags::IN)];
-            poll(&mut watched, Some(&timeout)) == Ok(1)
-        };
-        ready && stdout.read_exact(&mut said).is_ok() && said == ARMED.as_bytes()
+            ready = poll(&mut watched, Some(&timeout));
+        }
+        ready == Ok(1) && stdout.read_exact(&mut said).is_ok() && said == ARMED.as_bytes()
     });
     match heard {
         true => Ok(()),
@@ -149,14 +159,19 @@ pub fn roll_back_command(
     let waiter = Waiter::new().map_err(|error| error.to_string())?;
     let children = Children::new(waiter, Vec::new());
     call_off_now(&children);
-    if trial.restart.is_some() && has_timers() {
-        // It had its time: one that ignores SIGTERM would be waited for, 90 s by default.
-        let kill = ["systemctl", "kill", "--signal=KILL", "vmkit-agent"];
-        let _ = run(&kill, &children);
-    }
     match &trial.restart {
-        Some(command) => run(command, &children)
-            .map_err(|error| format!("rolled back, but can't restart the service: {error}")),
+        Some(command) => {
+            // It had its time: one that ignores SIGTERM would be waited for, 90 s by default.
+            if has_timers() {
+                let kill = ["systemctl", "kill", "--signal=KILL", "vmkit-agent"];
+                let _ = run(&kill, &children);
+            } else {
+                revive::end(&trial, &memory);
+            }
+            init::run(command, RESTART, &children)
+                .map(drop)
+                .map_err(|error| format!("rolled back, but can't restart the service: {error}"))
+        }
         None => revive::revive(&trial, memory),
     }
 }

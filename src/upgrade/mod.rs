@@ -30,7 +30,8 @@ use ureq::http::uri::Scheme;
 use crate::config::is_loopback;
 use crate::rpc;
 
-pub use guard::{call_off, roll_back_command};
+pub use guard::{roll_back_command, stop_command};
+pub use revive::start_time;
 pub use upgrader::{REQUEST, by_hand, clean_up, supervised};
 
 /// The variable that names the folder in which systemd keeps a service's state.
@@ -329,12 +330,14 @@ pub fn installed() -> Result<PathBuf, Error> {
     }
 }
 
-/// All that upgrades of the binary at `installed` leave beside it or in `/tmp`, whether it is
-/// there or not; what they remember is not among it.
+/// All that upgrades of the binary at `installed` leave beside it, in `/tmp` or for the next boot,
+/// whether it is there or not; what they remember is not among it.
 pub fn leftovers(installed: &Path) -> Vec<PathBuf> {
-    let state = state::Store::usual().read();
+    let state = state::Store::look(installed).and_then(|(_, state)| state.ok());
+    let state = state.unwrap_or_default();
     let version = state.unfinished.or(state.trial.map(|trial| trial.version));
-    let mut paths = vec![previous(installed), beside(installed, ".prev.new"), staged(installed)];
+    let mut paths = after_boot::files().to_vec();
+    paths.extend([previous(installed), beside(installed, ".prev.new"), staged(installed)]);
     paths.extend(version.as_ref().map(download_path));
     paths
 }

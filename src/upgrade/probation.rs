@@ -19,6 +19,8 @@ use crate::timestamp::Timestamp;
 
 /// So many starts may come to nothing.
 const STARTS: u32 = 3;
+/// So many versions that were rolled back are remembered.
+const REFUSED: usize = 8;
 
 /// What the agent knows of its own upgrades. Read once, at the start: every other process that
 /// changes it restarts the agent.
@@ -26,7 +28,7 @@ pub struct Probation {
     store: Store,
     /// Of this very binary, until it is confirmed.
     trial: Option<Trial>,
-    refused: Option<Refused>,
+    refused: Vec<Refused>,
 }
 
 /// A trial that ended well.
@@ -39,8 +41,10 @@ pub struct Confirmed {
 /// What a start finds.
 #[derive(PartialEq, Eq, Debug)]
 enum Finding {
-    /// No trial, or one that is over.
+    /// No trial.
     Nothing,
+    /// One that is over, with a watch that may not know.
+    Over,
     /// This binary is on trial; `watch` is for how long it is to be watched from now on, where
     /// the guard may be gone.
     OnTrial { trial: Trial, watch: Duration, rebooted: bool },
@@ -60,15 +64,18 @@ pub fn on_start(children: &Rc<Children>) -> io::Result<Probation> {
         Err(error) => {
             log::warn!("{error}");
             let gone = fs::read_link("/proc/self/exe").unwrap_or_default();
-            return Ok(Probation { store: Store::find(&gone), trial: None, refused: None });
+            return Ok(Probation { store: Store::find(&gone), trial: None, refused: Vec::new() });
         }
     };
     let store = Store::find(&installed);
     let own = || swap::checksum(Path::new("/proc/self/exe"));
     match settle(&store, &installed, own) {
-        Finding::Nothing => {
+        finding @ (Finding::Nothing | Finding::Over) => {
+            if finding == Finding::Over {
+                guard::call_off_now(children);
+            }
             let refused = store.read().refused;
-            if let Some(refused) = refused.as_ref().filter(|refused| !refused.reported) {
+            for refused in refused.iter().filter(|refused| !refused.reported) {
                 // The guard has said so in a journal of its own.
                 log::warn!("{}", refused.error());
             }
@@ -103,7 +110,7 @@ pub fn on_start(children: &Rc<Children>) -> io::Result<Probation> {
             // Better this version than none.
             Err(error) => {
                 log::error!("{error}");
-                Ok(Probation { store, trial: None, refused: None })
+                Ok(Probation { store, trial: None, refused: Vec::new() })
             }
         },
     }
@@ -113,15 +120,16 @@ pub fn on_start(children: &Rc<Children>) -> io::Result<Probation> {
 fn settle(store: &Store, installed: &Path, own: impl FnOnce() -> io::Result<Checksum>) -> Finding {
     // Where the folder is missing there is nothing to clean either.
     let _ = store.clean();
-    let state = store.read();
-    if let Some(version) = &state.unfinished {
-        // One that is still at work, started by hand, cleans up by itself.
-        if let Ok(_lock) = Lock::inherit(installed) {
-            log::info!("cleaning up after an upgrade to version {version} that was cut short");
-            clean(installed, version);
-            change(store, |state| state.unfinished = None);
-        }
+    // One that is still at work, started by hand, cleans up by itself.
+    if store.read().unfinished.is_some()
+        && let Ok(_lock) = Lock::inherit(installed)
+        && let Some(version) = store.read().unfinished
+    {
+        log::info!("cleaning up after an upgrade to version {version} that was cut short");
+        clean(installed, &version);
+        change(store, |state| state.unfinished = None);
     }
+    let state = store.read();
     // Another agent's, which shares the folder, is its own business.
     let Some(trial) = state.trial.filter(|trial| trial.installed == installed) else {
         return Finding::Nothing;
@@ -142,7 +150,7 @@ fn settle(store: &Store, installed: &Path, own: impl FnOnce() -> io::Result<Chec
             }
             Stage::RollingBack { reason } => change(store, |state| refuse(state, &trial, reason)),
         }
-        return Finding::Nothing;
+        return Finding::Over;
     }
     let checksum = trial.checksum;
     if let Stage::RollingBack { reason } = trial.stage {
@@ -175,8 +183,6 @@ pub fn roll_back(
     checksum: &Checksum,
     reason: &str,
 ) -> Result<Option<Trial>, String> {
-    let in_state =
-        |error: io::Error| format!("can't roll back: {}: {error}", store.path().display());
     let on_trial = store.read().trial.filter(|trial| trial.checksum == *checksum);
     let Some(trial) = on_trial else { return Ok(None) };
     let lock = Lock::take(&trial.previous);
@@ -191,7 +197,15 @@ pub fn roll_back(
         }
         Some(trial.clone())
     });
-    let Some(trial) = decided.map_err(in_state)? else { return Ok(None) };
+    let trial = match decided {
+        Ok(Some(trial)) => trial,
+        Ok(None) => return Ok(None),
+        // A disk that is full is no reason to keep what does not work.
+        Err(error) => {
+            log::error!("{}", super::on("write", store.path(), &error));
+            trial
+        }
+    };
     // Put back already, by a process that got no further; or replaced by hand since.
     if swap::checksum(&trial.installed).map_or(true, |there| there == *checksum) {
         log::warn!("rolling back version {}: {reason}", trial.version);
@@ -204,15 +218,32 @@ pub fn roll_back(
             ));
         }
     }
-    store.change(|state| refuse(state, &trial, reason)).map_err(in_state)?;
-    Ok(Some(trial))
+    let refused = store.change(|state| {
+        let ours = state.trial.as_ref().is_some_and(|trial| trial.checksum == *checksum);
+        if ours {
+            refuse(state, &trial, reason);
+        }
+        ours
+    });
+    match refused {
+        // Another process was faster, and restarts it.
+        Ok(false) => Ok(None),
+        Ok(true) => Ok(Some(trial)),
+        Err(error) => {
+            log::error!("{}", super::on("write", store.path(), &error));
+            Ok(Some(trial))
+        }
+    }
 }
 
 /// The trial is over, and its binary not wanted again.
 fn refuse(state: &mut State, trial: &Trial, reason: &str) {
     log::warn!("version {} was rolled back: {reason}", trial.version);
     state.trial = None;
-    state.refused = Some(Refused {
+    state.refused.retain(|refused| refused.checksum != trial.checksum);
+    let excess = (state.refused.len() + 1).saturating_sub(REFUSED);
+    state.refused.drain(..excess);
+    state.refused.push(Refused {
         version: trial.version.clone(),
         checksum: trial.checksum,
         reason: reason.to_owned(),
@@ -249,13 +280,13 @@ impl Probation {
             });
             if ours {
                 state.trial = None;
-                state.refused = None;
+                state.refused.clear();
             }
             ours
         });
         match confirmed {
             Ok(true) => {
-                self.refused = None;
+                self.refused.clear();
                 let version = self.trial.take()?.version;
                 Some(Confirmed { version, call_off: guard::call_off() })
             }
@@ -273,21 +304,16 @@ impl Probation {
         }
     }
 
-    /// A roll-back that the gateway does not know of.
-    pub fn unreported(&self) -> Option<&Refused> {
-        self.refused.as_ref().filter(|refused| !refused.reported)
+    /// The roll-backs that the gateway does not know of.
+    pub fn unreported(&self) -> impl Iterator<Item = &Refused> {
+        self.refused.iter().filter(|refused| !refused.reported)
     }
 
     /// The gateway has been told.
     pub fn mark_reported(&mut self) {
-        if let Some(refused) = &mut self.refused {
-            refused.reported = true;
-        }
-        change(&self.store, |state| {
-            if let Some(refused) = &mut state.refused {
-                refused.reported = true;
-            }
-        });
+        let mark = |all: &mut Vec<Refused>| all.iter_mut().for_each(|one| one.reported = true);
+        mark(&mut self.refused);
+        change(&self.store, |state| mark(&mut state.refused));
     }
 }
 

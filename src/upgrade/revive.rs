@@ -33,8 +33,9 @@ pub struct Memory {
 impl Memory {
     /// None where a service manager knows the environment by itself.
     pub fn of(trial: &Trial) -> Memory {
-        let agent = trial.agent.filter(|_| trial.restart.is_none());
-        let environment = agent.and_then(|pid| fs::read(format!("/proc/{pid}/environ")).ok());
+        let agent = trial.agent;
+        let known = agent.filter(|_| trial.restart.is_none());
+        let environment = known.and_then(|pid| fs::read(format!("/proc/{pid}/environ")).ok());
         let assignment = |bytes: &[u8]| {
             let equals = bytes.iter().position(|byte| *byte == b'=')?;
             let own = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
@@ -53,9 +54,11 @@ impl Memory {
 /// # Errors
 /// Why it can't.
 pub fn revive(trial: &Trial, memory: Memory) -> Result<(), String> {
-    if let Some(agent) = trial.agent {
-        end(agent, &trial.installed, memory.started.as_ref());
+    if trial.agent.is_none() {
+        // By hand, and nobody has started it: what runs is the one from before.
+        return Ok(());
     }
+    end(trial, &memory);
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         if is_running(&trial.installed) {
@@ -67,16 +70,19 @@ pub fn revive(trial: &Trial, memory: Memory) -> Result<(), String> {
     Err(format!("rolled back, but {} can't be started: {error}", trial.installed.display()))
 }
 
-/// Ends the agent's process, if that is what the number still stands for.
-fn end(agent: u32, installed: &Path, started: Option<&String>) {
+/// Ends the agent's process, if that is what its number still stands for.
+pub fn end(trial: &Trial, memory: &Memory) {
+    let Some(agent) = trial.agent else { return };
     let Some(pid) = i32::try_from(agent).ok().and_then(Pid::from_raw) else { return };
+    let started = memory.started.as_ref();
     let runs = || {
         let program = fs::read_link(format!("/proc/{agent}/exe")).unwrap_or_default();
         let program = program.to_string_lossy().into_owned();
         let program = Path::new(program.strip_suffix(" (deleted)").unwrap_or(&program));
         // A zombie, which is as good as gone, has no program.
         let lives = program != Path::new("");
-        program == installed || lives && started.is_some() && start_time(agent).as_ref() == started
+        program == trial.installed
+            || lives && started.is_some() && start_time(agent).as_ref() == started
     };
     let give_up = Instant::now() + FAREWELL;
     if runs() {

@@ -32,8 +32,9 @@ pub struct State {
     pub unfinished: Option<Version>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refused>,
+    /// What was rolled back since the last upgrade that was confirmed, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
 }
 
 /// A binary that has yet to prove itself. Written before it is installed, so the file that is
@@ -162,11 +163,6 @@ impl Store {
         Store { path }
     }
 
-    /// The state in [`FOLDER`], whether there is any or not.
-    pub fn usual() -> Store {
-        Store { path: Path::new(FOLDER).join(FILE) }
-    }
-
     pub fn at(path: PathBuf) -> Store {
         Store { path }
     }
@@ -265,6 +261,15 @@ impl Store {
 }
 
 impl Lock {
+    /// Held by the one installation that may run.
+    ///
+    /// # Errors
+    /// [`crate::rpc::BUSY`] while there is another.
+    pub fn of_installations() -> Result<Lock, Error> {
+        // Something that is there on every machine, and that nothing else locks.
+        Lock::of(Path::new("/etc"), "another installation is under way; wait for its end")
+    }
+
     /// The lock of an upgrader that was killed, and may still be dying.
     ///
     /// # Errors
@@ -285,14 +290,16 @@ impl Lock {
     /// [`crate::rpc::BUSY`] while another upgrade of the same binary runs.
     pub fn take(installed: &Path) -> Result<Lock, Error> {
         // The binary itself is locked, so nothing has to be created or cleaned.
-        let file = File::open(installed)
-            .map_err(|error| Error::not_replaced(on("open", installed, &error)))?;
+        Lock::of(installed, "another upgrade is under way; ask again when it is over")
+    }
+
+    fn of(path: &Path, busy: &str) -> Result<Lock, Error> {
+        let file =
+            File::open(path).map_err(|error| Error::not_replaced(on("open", path, &error)))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(Error::busy("busy: another upgrade is under way; ask again when it is over"))
-            }
-            Err(error) => Err(Error::not_replaced(on("lock", installed, &error.into()))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::busy(format!("busy: {busy}"))),
+            Err(error) => Err(Error::not_replaced(on("lock", path, &error.into()))),
         }
     }
 }

@@ -223,7 +223,9 @@ pub fn keep_previous(installed: &Path) -> Result<(), Error> {
 /// Has the previous binary installed again.
 pub fn put_back(previous: &Path, installed: &Path) -> io::Result<()> {
     fs::rename(previous, installed)?;
-    sync_folder(installed)
+    // It is back either way.
+    let _ = sync_folder(installed);
+    Ok(())
 }
 
 /// Removes a file, or the link of that name; one that is not there is as good.

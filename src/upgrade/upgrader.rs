@@ -149,7 +149,7 @@ fn may_start(request: &Request, store: &Store) -> Result<(), Error> {
             trial.version, trial.probation
         )));
     }
-    match state.refused.filter(|refused| refused.checksum == request.checksum) {
+    match state.refused.iter().find(|refused| refused.checksum == request.checksum) {
         Some(refused) => Err(refused.error()),
         None => Ok(()),
     }
@@ -195,17 +195,19 @@ fn exchange(
     story: &Story,
     children: &Rc<Children>,
 ) -> Result<(), Error> {
+    // Before the trial, which ends by putting it back.
+    swap::keep_previous(&trial.installed)?;
     let remembered = trial.clone();
     change(store, |state| {
         state.unfinished = None;
         state.trial = Some(remembered);
     })?;
     let version = trial.version.clone();
-    let exchanged = swap::keep_previous(&trial.installed).and_then(|()| {
-        let probation = Duration::from_secs(trial.probation);
-        guard::arm(&trial, store, probation, children).map_err(|error| {
-            Error::not_replaced(format!("can't keep watch over the new version: {error}"))
-        })?;
+    let probation = Duration::from_secs(trial.probation);
+    let armed = guard::arm(&trial, store, probation, children).map_err(|error| {
+        Error::not_replaced(format!("can't keep watch over the new version: {error}"))
+    });
+    let exchanged = armed.and_then(|()| {
         let text = format!("the previous version is kept and watches for {} s", trial.probation);
         // The last moment at which a death of the agent stops it all.
         tell(story, Step::Guard, text)?;
@@ -245,8 +247,8 @@ pub fn clean_up() -> Result<(), Error> {
     let path = path.to_string_lossy();
     let installed = Path::new(path.strip_suffix(" (deleted)").unwrap_or(&path));
     let store = Store::find(installed);
-    let state = store.read();
     let _lock = Lock::inherit(installed)?;
+    let state = store.read();
     let unfinished = state.unfinished.iter();
     let trial = state.trial.filter(|trial| trial.installed == installed);
     for version in unfinished.chain(trial.as_ref().map(|trial| &trial.version)) {

@@ -1,9 +1,11 @@
 //! The environment file and what is in it.
 
+use std::{fs, process::Command};
+
 use crate::{
     gateway::Gateway,
     machine::{Machine, SECRET},
-    support::TOKEN,
+    support::{PrivateRoot, TOKEN},
 };
 
 #[test]
@@ -114,4 +116,60 @@ fn a_credential_is_where_the_token_is_from() {
     findings.assert_sound();
     findings.of("token").assert("PASS", &[of_the_service]);
     assert_eq!(gateway.ends(), ["1000"; 4]);
+}
+
+/// A token in the shell, left from an installation, is no reason to forget the rest.
+#[test]
+fn token_of_the_shell_beside_the_file() {
+    let gateway = Gateway::good("now");
+    let findings = Machine::dialing(&gateway.url).env("VMKIT_AGENT_TOKEN", TOKEN).examine();
+    findings.assert_sound();
+    findings.of("gateway-url").assert("PASS", &[&gateway.url]);
+}
+
+/// The service has none of it.
+#[test]
+fn token_of_the_shell_alone() {
+    let gateway = Gateway::good("now");
+    let machine = Machine::dialing(&gateway.url)
+        .env_file(None)
+        .env("VMKIT_AGENT_TOKEN", TOKEN)
+        .env("VMKIT_GATEWAY_URL", &gateway.url);
+    machine.examine().of("config").assert("SKIP", &["elsewhere"]);
+    let machine = machine
+        .program("rc-service", "exit 1")
+        .spoil(|root| root.write("sbin/openrc-run", ""))
+        .spoil(|root| root.write("etc/init.d/vmkit-agent", ""));
+    machine.examine().assert_first_fail("config", &["in this shell", "install --token-stdin"]);
+}
+
+#[test]
+fn comment_in_another_encoding() {
+    let gateway = Gateway::good("now");
+    let findings = Machine::dialing(&gateway.url).spoil(|root| {
+        let path = root.path.join("etc/vmkit/agent.env");
+        let mut text = fs::read(&path).expect("the machine has one");
+        text.extend(b"# f\xfcr\n");
+        fs::write(path, text).expect("the test's own");
+    });
+    findings.examine().assert_sound();
+}
+
+/// Nobody waits for a pipe's other end.
+#[test]
+fn pipes_in_the_place_of_files() {
+    let gateway = Gateway::good("now");
+    let pipe = |name: &'static str| {
+        move |root: &PrivateRoot| {
+            let path = root.path.join(name);
+            let _ = fs::remove_file(&path);
+            let made = Command::new("mkfifo").arg(&path).status();
+            assert!(made.expect("coreutils are there").success());
+        }
+    };
+    let findings = Machine::dialing(&gateway.url).spoil(pipe("etc/vmkit/agent.env")).examine();
+    findings.assert_first_fail("config", &["not a regular file"]);
+    let machine = Machine::dialing(&gateway.url).line("VMKIT_CA_FILE=/etc/vmkit/ca.pem");
+    let findings = machine.spoil(pipe("etc/vmkit/ca.pem")).examine();
+    findings.assert_first_fail("settings", &["VMKIT_CA_FILE", "not a regular file"]);
 }

@@ -7,13 +7,19 @@ use std::{
     process::{self, Command},
 };
 
-use crate::{gateway::Gateway, machine::Machine};
+use crate::{gateway::Gateway, machine::Machine, support::PrivateRoot};
 
 fn systemd(gateway: &Gateway, says: &str) -> Machine {
     let body = format!("printf '{says}\\nMainPID=0\\nStatusText=\\n'");
     Machine::dialing(&gateway.url)
         .program("systemctl", &body)
         .spoil(|root| root.write("run/systemd/system/vmkit-test", ""))
+}
+
+fn install(root: &PrivateRoot, place: &str) {
+    root.write(place, "#!/bin/sh\necho vmkit-agent 9.9.9\n");
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(root.path.join(place), executable).expect("the test's own");
 }
 
 #[test]
@@ -31,6 +37,45 @@ fn service_that_does_not_run() {
     let findings = systemd(&gateway, "ActiveState=failed\\nUnitFileState=enabled").examine();
     let words = ["not running", "systemctl start vmkit-agent", "journalctl"];
     findings.assert_first_fail("service", &words);
+}
+
+#[test]
+fn service_that_is_masked() {
+    let gateway = Gateway::good("now");
+    let machine = systemd(&gateway, "ActiveState=inactive\\nUnitFileState=masked");
+    machine.examine().assert_first_fail("service", &["masked", "systemctl unmask vmkit-agent"]);
+}
+
+/// As when the configuration was corrected and nobody has restarted it.
+#[test]
+fn service_that_is_not_registered() {
+    let gateway = Gateway::good("now");
+    let says = "ActiveState=active\\nUnitFileState=enabled";
+    let status = "StatusText=tcp: connection refused";
+    let body = format!("printf '{says}\\nMainPID=1\\n{status}\\n'");
+    let findings = systemd(&gateway, says).program("systemctl", &body).examine();
+    let words = ["not registered", "connection refused", "systemctl restart vmkit-agent"];
+    findings.assert_first_fail("service", &words);
+}
+
+/// rc-service knows the supervisor only.
+#[test]
+fn supervisor_without_an_agent() {
+    let gateway = Gateway::good("now");
+    let machine = Machine::dialing(&gateway.url)
+        .program("rc-service", "exit 0")
+        .spoil(|root| root.write("sbin/openrc-run", ""));
+    machine.examine().assert_first_fail("service", &["supervisor", "no agent"]);
+}
+
+/// The unit's ExecStart names it, whatever else there is to examine with.
+#[test]
+fn program_that_is_gone() {
+    let gateway = Gateway::good("now");
+    let machine = systemd(&gateway, "ActiveState=failed\\nUnitFileState=enabled")
+        .spoil(|root| root.write("etc/systemd/system/vmkit-agent.service", ""));
+    let words = ["/usr/local/bin/vmkit-agent", "no such file", "vmkit-agent install"];
+    machine.examine().assert_first_fail("version", &words);
 }
 
 #[test]
@@ -60,21 +105,19 @@ fn agent_that_was_replaced_and_not_restarted() {
     let mut agent = Command::new(&program).arg("60").spawn().expect("it was just copied");
     fs::remove_file(&program).expect("it is there");
     let says = format!(
-        "printf 'ActiveState=active\\nUnitFileState=enabled\\nMainPID={}\\nStatusText=ok\\n'",
+        "printf 'ActiveState=active\\nUnitFileState=enabled\\nMainPID={}\\nStatusText=registered as vm\\n'",
         agent.id()
     );
     let place = program.strip_prefix("/").expect("it is absolute").to_owned();
     let machine = systemd(&gateway, "").program("systemctl", &says).spoil(move |root| {
-        root.write(place.to_str().expect("made of ASCII"), "#!/bin/sh\necho vmkit-agent 9.9.9\n");
-        let executable = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(root.path.join(&place), executable).expect("the test's own");
+        install(root, place.to_str().expect("made of ASCII"));
     });
     let findings = panic::catch_unwind(AssertUnwindSafe(|| machine.examine()));
     let _ = agent.kill();
     let _ = agent.wait();
     let _ = fs::remove_dir_all(&folder);
     let findings = findings.unwrap_or_else(|panic| panic::resume_unwind(panic));
-    findings.of("service").assert("PASS", &["as process", "ok"]);
+    findings.of("service").assert("PASS", &["as process", "registered as vm"]);
     let words = ["runs, and", "vmkit-agent is 9.9.9", "systemctl restart vmkit-agent"];
     findings.of("version").assert("WARN", &words);
 }

@@ -28,11 +28,11 @@ fn remembering(text: &'static str) -> Findings {
 #[test]
 fn version_that_was_rolled_back() {
     let findings = remembering(
-        r#"{"refused":{"version":"9.9.9","checksum":
+        r#"{"refused":[{"version":"9.9.9","checksum":
             "00000000000000000000000000000000000000000000000000000000000000ff",
-            "reason":"crashed 3 times","at":1767225600,"reported":true}}"#,
+            "reason":"crashed 3 times","at":1767225600,"reported":true}]}"#,
     );
-    let words = ["9.9.9", "crashed 3 times", "2026-01-01", "journalctl"];
+    let words = ["9.9.9", "crashed 3 times", "2026-01-01", "/var/log/messages"];
     findings.assert_first_fail("upgrade-state", &words);
 }
 

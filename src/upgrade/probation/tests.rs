@@ -41,7 +41,7 @@ impl Machine {
     }
 
     fn refused(&self) -> Option<String> {
-        self.store.read().refused.map(|refused| refused.reason)
+        self.store.read().refused.pop().map(|refused| refused.reason)
     }
 }
 
@@ -95,7 +95,7 @@ fn killed_before_the_swap_the_old_one_goes_on_as_if_nothing_had_been() {
         if kept {
             swap::keep_previous(&machine.installed).unwrap();
         }
-        assert_eq!(machine.start(), Finding::Nothing);
+        assert_eq!(machine.start(), Finding::Over);
         assert_eq!(machine.content(), b"old");
         assert_eq!(machine.store.read(), State::default());
         let left = machine.folder.names();
@@ -152,7 +152,7 @@ fn a_roll_back_killed_at_any_step_is_gone_on_with() {
         machine.store.change(|state| state.trial = Some(decided)).unwrap();
         if exchanged {
             swap::put_back(&trial.previous, &machine.installed).unwrap();
-            assert_eq!(machine.start(), Finding::Nothing);
+            assert_eq!(machine.start(), Finding::Over);
         } else {
             let reason = "why".to_owned();
             let given_up = Finding::GivenUp { checksum: trial.checksum, reason };
@@ -211,7 +211,7 @@ fn confirmed_the_trial_is_over_and_nothing_is_refused_any_more() {
     machine.store.change(|state| refuse(state, &trial, "an older one")).unwrap();
     machine.store.change(|state| state.trial = Some(trial.clone())).unwrap();
     let mut probation =
-        Probation { store: machine.store.clone(), trial: Some(trial), refused: None };
+        Probation { store: machine.store.clone(), trial: Some(trial), refused: Vec::new() };
     assert!(probation.confirm().is_some());
     assert!(probation.confirm().is_none());
     assert_eq!(machine.folder.names(), ["agent"]);
@@ -225,9 +225,35 @@ fn what_is_being_rolled_back_is_not_confirmed() {
     let decided = Trial { stage, ..trial.clone() };
     machine.store.change(|state| state.trial = Some(decided)).unwrap();
     let mut probation =
-        Probation { store: machine.store.clone(), trial: Some(trial), refused: None };
+        Probation { store: machine.store.clone(), trial: Some(trial), refused: Vec::new() };
     assert!(probation.confirm().is_none());
     assert!(machine.store.read().trial.is_some());
+}
+
+/// A full disk, for one: what does not work goes nevertheless.
+#[test]
+fn a_roll_back_needs_no_state_that_can_be_written() {
+    let machine = Machine::new();
+    let trial = machine.remember();
+    swap::keep_previous(&machine.installed).unwrap();
+    machine.swap();
+    fs::create_dir(machine.folder.path().join("upgrade.json.tmp")).unwrap();
+    let rolled_back = roll_back(&machine.store, &trial.checksum, "why").unwrap();
+    assert_eq!(rolled_back, Some(trial));
+    assert_eq!(machine.content(), b"old");
+}
+
+#[test]
+fn all_that_was_rolled_back_is_refused() {
+    let machine = Machine::new();
+    for number in 0..=u8::try_from(REFUSED).unwrap() {
+        let checksum = checksum_of(&[number]);
+        let trial = Trial { checksum, ..trial(&machine.installed, b"new") };
+        machine.store.change(|state| refuse(state, &trial, "why")).unwrap();
+    }
+    let refused: Vec<_> = machine.store.read().refused.iter().map(|one| one.checksum).collect();
+    let newest: Vec<_> = (1..=u8::try_from(REFUSED).unwrap()).map(|n| checksum_of(&[n])).collect();
+    assert_eq!(refused, newest);
 }
 
 #[test]
@@ -237,10 +263,10 @@ fn a_roll_back_is_reported_once() {
     machine.store.change(|state| refuse(state, &trial, "why")).unwrap();
     let refused = machine.store.read().refused;
     let mut probation = Probation { store: machine.store.clone(), trial: None, refused };
-    assert_eq!(probation.unreported().unwrap().reason, "why");
+    assert_eq!(probation.unreported().next().unwrap().reason, "why");
     probation.mark_reported();
-    assert!(probation.unreported().is_none());
-    let refused = machine.store.read().refused.unwrap();
+    assert!(probation.unreported().next().is_none());
+    let refused = machine.store.read().refused.pop().unwrap();
     assert!(refused.reported);
     let error = refused.error();
     assert_eq!(error.code, rpc::UNFIT);
