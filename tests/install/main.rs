@@ -5,6 +5,7 @@
 //! was called; the real one is run in a root of its own. A service manager as the first process is
 //! tests/vm's business.
 
+mod again;
 mod dist_files;
 mod fetching;
 mod program;

@@ -9,10 +9,10 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::support::{Cell, Scratch, TOKEN, agent_program, said};
 
-const PROGRAM: &str = "/usr/local/bin/vmkit-agent";
-const ENV_FILE: &str = "/etc/vmkit/agent.env";
-const UNIT: &str = "/etc/systemd/system/vmkit-agent.service";
-const REGISTERED: &str = "registered as test, version 1";
+pub const PROGRAM: &str = "/usr/local/bin/vmkit-agent";
+pub const ENV_FILE: &str = "/etc/vmkit/agent.env";
+pub const UNIT: &str = "/etc/systemd/system/vmkit-agent.service";
+pub const REGISTERED: &str = "registered as test, version 1";
 
 #[test]
 fn without_an_init_system_it_installs_and_says_how_to_run_it() {
@@ -198,12 +198,12 @@ fn others_than_root_are_told_so() {
 }
 
 #[track_caller]
-fn succeeded(output: &Output) {
+pub fn succeeded(output: &Output) {
     assert!(output.status.success(), "{}", said(output));
 }
 
 #[track_caller]
-fn failed(output: &Output, status: i32, why: &str) {
+pub fn failed(output: &Output, status: i32, why: &str) {
     let said = said(output);
     assert_eq!(output.status.code(), Some(status), "{said}");
     assert!(said.contains(why) && said.lines().count() == 1, "{why}: {said}");

@@ -77,6 +77,46 @@ fn upgrades_and_rolls_back() {
     assert_eq!(again.code, Some(-32012));
 }
 
+/// Its init script takes more than ten seconds to end what does not listen to SIGTERM.
+#[test]
+fn rolls_back_one_that_hangs_and_does_not_stop_when_told_to() {
+    let old = Release::current();
+    let scene = installed();
+    let Scene { vm, gateway, .. } = &scene;
+    let broken = Release::script("9.9.9", "trap '' TERM INT HUP\nwhile :; do sleep 1; done");
+    let mark = gateway.mark();
+    scene.upgrade(&broken).expect("it passes every test there is before it runs");
+    gateway.wait_for_register(mark, &old.version, SHORT_PROBATION + PATIENCE * 2);
+    gateway.wait_for_notification(mark, "upgrade_rolled_back", PATIENCE);
+    wait_for_no_guard(vm);
+    assert_eq!(vm.sha256(INSTALLED), old.sha256);
+    assert_eq!(vm.sh("pidof vmkit-agent").split(' ').count(), 1);
+}
+
+/// Whatever state the service is in, a person who installs has the agent run that was installed.
+#[test]
+fn an_installation_puts_right_what_it_finds() {
+    let new = Release::next();
+    let scene = installed();
+    let Scene { vm, gateway, .. } = &scene;
+
+    // One that was cut short has left the old one running.
+    vm.install(&new.program, BROUGHT);
+    vm.sh(&format!("{BROUGHT} install --no-start"));
+    let mark = gateway.mark();
+    scene.install();
+    gateway.wait_for_register(mark, &new.version, PATIENCE);
+
+    // The supervisor has died, and left the agent behind.
+    vm.sh("kill -KILL $(cat /run/supervise-vmkit-agent.pid)");
+    let (mark, orphan) = (gateway.mark(), pid(vm));
+    scene.install();
+    gateway.wait_for_register(mark, &new.version, PATIENCE);
+    assert_eq!(vm.sh("pidof vmkit-agent").split(' ').count(), 1);
+    assert_ne!(pid(vm), orphan);
+    assert!(vm.sh("rc-service vmkit-agent status").contains("started"));
+}
+
 /// busybox's own, which most small systems have.
 #[test]
 fn logs_to_syslogd() {

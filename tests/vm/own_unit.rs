@@ -67,6 +67,43 @@ fn takes_the_place_of_the_reference_unit() {
     assert_eq!(gateway.events(mark, "registered").len(), 1, "one restart is all it takes");
 }
 
+/// As when it was cut short between a file and the restart.
+#[test]
+fn takes_up_what_an_installation_has_left_undone() {
+    let scene = Scene::installed_by_itself(Vm::boot());
+    let Scene { vm, gateway, .. } = &scene;
+    // The kernel's times of a start are inexact.
+    thread::sleep(Duration::from_secs(4));
+    vm.sh(&format!("VMKIT_LOG_LEVEL=debug {BROUGHT} install --no-start"));
+    let (pid, mark) = (vm.main_pid(UNIT), gateway.mark());
+    scene.install();
+    gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
+    assert_ne!(vm.main_pid(UNIT), pid);
+    let doctor = vm.try_sh("vmkit-agent doctor").stdout;
+    assert!(doctor.contains("PASS  service        enabled, running as process"), "{doctor}");
+    assert!(!doctor.contains("running  "), "nothing differs: {doctor}");
+}
+
+/// The gateway was wrong and is right now, and nobody has restarted the agent.
+#[test]
+fn is_examined_as_it_runs() {
+    let scene = Scene::installed_by_itself(Vm::boot());
+    let Scene { vm, gateway, .. } = &scene;
+    let file = "/etc/vmkit/agent.env";
+    vm.sh(&format!(
+        "sed -i 's,^VMKIT_GATEWAY_URL=.*,VMKIT_GATEWAY_URL=wss://localhost:1/,' {file}"
+    ));
+    vm.sh("systemctl restart vmkit-agent");
+    vm.sh(&format!("sed -i 's,^VMKIT_GATEWAY_URL=.*,VMKIT_GATEWAY_URL={},' {file}", gateway.url));
+    let doctor = vm.try_sh("vmkit-agent doctor");
+    assert!(!doctor.ok);
+    let first = |verdict| doctor.stdout.lines().find(|line| line.starts_with(verdict));
+    assert!(first("WARN").is_some_and(|line| line.contains("VMKIT_GATEWAY_URL")), "{doctor:?}");
+    let failed = doctor.stdout.lines().find(|line| line.starts_with("FAIL  service"));
+    let words = ["not registered", "systemctl restart vmkit-agent"];
+    assert!(failed.is_some_and(|line| words.iter().all(|word| line.contains(word))), "{doctor:?}");
+}
+
 #[test]
 fn is_started_anew_when_it_hangs() {
     const WATCHDOG: Duration = Duration::from_secs(2);
