@@ -23,7 +23,7 @@ use crate::session::{Lost, Session};
 use crate::succession::{Step, Succession};
 use crate::upgrade::probation::{self, Probation};
 use crate::wait::Waiter;
-use crate::{upgrade, version};
+use crate::{logging, upgrade, version};
 
 /// How long the last close frame may stay without an answer; the whole end takes a second at most.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -265,6 +265,7 @@ impl Agent {
         if failure.unauthorized
             && let Some(source) = self.config.reload_token()
         {
+            logging::hide(&self.config.token);
             log::info!("took another token from {source}");
         }
     }
@@ -374,10 +375,9 @@ impl Agent {
     /// The one way from a failure to the next attempt.
     fn back_off(&mut self, now: Instant, kind: &str, failure: &str, retry_after: Option<Duration>) {
         let delay = self.backoff.delay(random(), retry_after);
-        // What the gateway has said may repeat it.
-        let failure = &self.config.token.blot_out(failure.to_owned());
         let next = format!("next try in {:.1} s", delay.as_secs_f64());
-        self.manager.status(&format!("{failure}; {next}"));
+        // What the gateway has said may repeat it.
+        self.manager.status(&self.config.token.blot_out(format!("{failure}; {next}")));
         if let Some(failure) = self.repeats.say(now, kind, failure) {
             log::warn!("{failure}; {next}");
         }

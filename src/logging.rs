@@ -2,7 +2,8 @@
 //! somebody watches, else syslog, else plain standard error.
 //!
 //! A daemon is not to hang because its log does: what journal and syslog don't take at once is
-//! lost. Only our own records are shown; a library's could hold the token.
+//! lost. Only our own records are shown, as a library's could hold the token; and of ours, which
+//! repeat what a gateway says, the token is blotted out.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
@@ -12,6 +13,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SendFlags;
 
+use crate::config::Token;
 use crate::timestamp::Timestamp;
 
 const TARGET: &str = "vmkit_agent";
@@ -20,6 +22,16 @@ const SYSLOG: &str = "/dev/log";
 const DAEMON: u8 = 3 << 3;
 /// What a pipe takes whole where it takes anything.
 const PIPE_BUF: usize = 4096;
+
+/// What no line may hold.
+static SECRET: Mutex<Option<Token>> = Mutex::new(None);
+
+/// From now on this token is in no line.
+pub fn hide(token: &Token) {
+    if let Ok(mut secret) = SECRET.lock() {
+        *secret = Some(token.clone());
+    }
+}
 
 /// Installs the logger.
 pub fn start(level: LevelFilter) {
@@ -62,7 +74,12 @@ impl Log for Logger {
             return;
         }
         // What others have said may be part of a message; a record stays one line all the same.
-        let message = record.args().to_string().replace(char::is_control, " ");
+        let mut message = record.args().to_string().replace(char::is_control, " ");
+        if let Ok(secret) = SECRET.lock()
+            && let Some(token) = &*secret
+        {
+            message = token.blot_out(message);
+        }
         match &self.sink {
             Sink::Journal => {
                 let line = format!("<{}>{message}\n", priority(record.level()));

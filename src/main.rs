@@ -128,6 +128,7 @@ fn run() -> ExitCode {
         Err(error) => return fail(CONFIG, &format!("vmkit-agent: {error}")),
     };
     logging::start(config.log_level);
+    logging::hide(&config.token);
     // The last words go where all others went.
     std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
     match Agent::new(config).and_then(Agent::run) {

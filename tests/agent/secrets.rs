@@ -56,7 +56,29 @@ fn the_token_is_not_in_the_environment_of_docker() {
     assert!(!environment.contains(TOKEN), "{environment}");
 }
 
-/// A gateway's words go into the log; what looks like the token in them does not.
+/// Its words go into the log, into the status and back to it; the token in them does not.
+#[test]
+fn a_gateway_that_repeats_the_token_is_not_repeated() {
+    let peer = Peer::plain();
+    let agent = Agent::dialing(&peer).start();
+    peer.accept().refuse(&format!("302 Found\nLocation: /{}/{TOKEN}/login", "a".repeat(150)));
+    let mut session = peer.accept_registered();
+    session.request(1, &format!("method-{TOKEN}"), json!({}));
+    session.send_raw(&Frame::new(opcode::CLOSE, [b"\x03\xe8", TOKEN.as_bytes()].concat()).encode());
+    drop(session);
+    let mut session = peer.accept_upgraded();
+    session.read_register();
+    let error = json!({"code": -32000, "message": TOKEN});
+    session.answer_register(&format!("\"error\":{error}"));
+    session.expect_close();
+    drop(session);
+    peer.accept_registered().assert_quiet();
+    let log = agent.log();
+    assert!(log.iter().filter(|line| line.contains("***")).count() >= 3, "{log:#?}");
+    assert!(log.iter().all(|line| !line.contains(TOKEN)), "{log:#?}");
+}
+
+/// Nor does it write lines of its own there.
 #[test]
 fn a_gateway_cannot_write_lines_of_its_own_into_the_log() {
     let peer = Peer::plain();
