@@ -87,7 +87,7 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
         true => None,
         false => {
             // Started by hand, or left behind by a supervisor.
-            if init != Init::None && !running.is_empty() {
+            if init != Init::None && !options.no_start && !running.is_empty() {
                 steps.push(Step::End(vec![PROGRAM.into()]));
             }
             init.start()
