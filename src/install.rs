@@ -61,6 +61,7 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     let children = Children::new(Rc::clone(&waiter), Vec::new());
     // What is made on the way to a file is for everyone to pass through.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let _alone = (!options.dry_run).then(Lock::of_installations).transpose().map_err(failed)?;
     let init = Init::find();
     let settings = Settings::decide(&options, has_credential(init, &children))?;
     let state = init.state(&children).map_err(Error::Failed)?;
@@ -68,7 +69,6 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
         let problem = "the service is masked, so it can't be started; systemctl unmask vmkit-agent";
         return Err(Error::Failed(problem.to_owned()));
     }
-    let _alone = (!options.dry_run).then(Lock::of_installations).transpose().map_err(failed)?;
     let mut steps = program_steps()?;
     let program_changes = !steps.is_empty();
     steps.extend(settings.steps());
