@@ -14,7 +14,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, wait, waitid,
+};
 
 use crate::notify;
 use crate::wait::Waiter;
@@ -39,10 +41,17 @@ pub enum Progress {
 /// environment.
 pub struct Children {
     waiter: Rc<Waiter>,
-    /// The processes of jobs, and how each ended. Reaped together, because as process 1 of a
-    /// container the agent also inherits, and has to reap, processes it never started.
-    statuses: RefCell<HashMap<Pid, Option<ExitStatus>>>,
+    /// The processes of jobs. Reaped together, because as process 1 of a container the agent also
+    /// inherits, and has to reap, processes it never started.
+    leaders: RefCell<HashMap<Pid, Leader>>,
     environment: Vec<(String, String)>,
+}
+
+/// A job's process, the leader of its group.
+struct Leader {
+    status: Option<ExitStatus>,
+    /// Whether the group is still to be ended.
+    has_group: bool,
 }
 
 /// A running child, its pipes and its deadline. Dropping it ends its process group.
@@ -52,8 +61,6 @@ pub struct Job {
     pipes: [Option<OwnedFd>; 2],
     deadline: Instant,
     listening: bool,
-    /// Whether what the child leaves behind is to stay, or has been ended by now.
-    leaves_group: bool,
 }
 
 /// The whole output of a job that says little.
@@ -90,8 +97,8 @@ pub enum Surroundings<'a> {
 
 impl Children {
     pub fn new(waiter: Rc<Waiter>, environment: Vec<(String, String)>) -> Rc<Children> {
-        let statuses = RefCell::new(HashMap::new());
-        Rc::new(Children { waiter, statuses, environment })
+        let leaders = RefCell::new(HashMap::new());
+        Rc::new(Children { waiter, leaders, environment })
     }
 
     /// Starts `program`, looked up on `PATH`, and gives it until `deadline`.
@@ -122,17 +129,10 @@ impl Children {
             .process_group(0)
             .spawn()?;
         let pid = Pid::from_child(&child);
-        self.statuses.borrow_mut().insert(pid, None);
+        self.leaders.borrow_mut().insert(pid, Leader { status: None, has_group: true });
         let pipes =
             [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
-        let mut job = Job {
-            children: Rc::clone(self),
-            pid,
-            pipes,
-            deadline,
-            listening: false,
-            leaves_group: false,
-        };
+        let mut job = Job { children: Rc::clone(self), pid, pipes, deadline, listening: false };
         for pipe in job.pipes.iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
@@ -180,16 +180,34 @@ impl Children {
         if !self.waiter.take_child_ended() {
             return;
         }
-        let mut statuses = self.statuses.borrow_mut();
+        let mut leaders = self.leaders.borrow_mut();
+        // Until it is reaped, the number is its group's; after that it may be another's.
+        for (pid, leader) in leaders.iter_mut() {
+            let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            if leader.has_group && matches!(waitid(WaitId::Pid(*pid), how), Ok(Some(_))) {
+                leader.end_group(*pid);
+            }
+        }
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if let Some(known) = statuses.get_mut(&pid) {
-                *known = Some(ExitStatus::from_raw(status.as_raw()));
+            if let Some(leader) = leaders.get_mut(&pid) {
+                // Where it ended since it was looked at.
+                leader.end_group(pid);
+                leader.status = Some(ExitStatus::from_raw(status.as_raw()));
             }
         }
     }
 
     fn status(&self, pid: Pid) -> Option<ExitStatus> {
-        self.statuses.borrow().get(&pid).copied().flatten()
+        self.leaders.borrow().get(&pid)?.status
+    }
+}
+
+impl Leader {
+    fn end_group(&mut self, pid: Pid) {
+        if std::mem::take(&mut self.has_group) {
+            // It may be gone already, which is as good.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
     }
 }
 
@@ -200,7 +218,9 @@ impl Job {
 
     /// For a command that starts a service and ends: OpenRC's supervisor stays in its group.
     pub fn leave_group(&mut self) {
-        self.leaves_group = true;
+        if let Some(leader) = self.children.leaders.borrow_mut().get_mut(&self.pid) {
+            leader.has_group = false;
+        }
     }
 
     /// Whether output wakes the loop. While it doesn't, what the child writes waits in its pipes.
@@ -222,10 +242,6 @@ impl Job {
     pub fn turn(&mut self, now: Instant, mut sink: impl FnMut(Pipe, &[u8])) -> Progress {
         // Asked before the pipes are read: what a reaped process wrote is in them by now.
         let status = self.children.status(self.pid);
-        if status.is_some() {
-            // At once, and once: later the group's number may be another's.
-            self.end_group();
-        }
         let mut drained = true;
         for (index, pipe) in [Pipe::Stdout, Pipe::Stderr].into_iter().enumerate() {
             drained &= self.drain(index, |bytes| sink(pipe, bytes));
@@ -263,9 +279,8 @@ impl Job {
     }
 
     fn end_group(&mut self) {
-        if !std::mem::replace(&mut self.leaves_group, true) {
-            // It may be gone already, which is as good.
-            let _ = kill_process_group(self.pid, Signal::KILL);
+        if let Some(leader) = self.children.leaders.borrow_mut().get_mut(&self.pid) {
+            leader.end_group(self.pid);
         }
     }
 }
@@ -273,7 +288,7 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         self.end_group();
-        self.children.statuses.borrow_mut().remove(&self.pid);
+        self.children.leaders.borrow_mut().remove(&self.pid);
     }
 }
 
