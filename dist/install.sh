@@ -178,7 +178,7 @@ fetch() {
             --retry 2 --max-time 600 --output "$2" "$1" 2>"$work/said" || status=$?
         ;;
     wget)
-        wget -t 3 -T 30 -O "$2" "$1" 2>"$work/said" || status=$?
+        LC_ALL=C wget -t 3 -T 30 -O "$2" "$1" 2>"$work/said" || status=$?
         # busybox's own TLS: whoever sits in between could send a file and its checksum.
         if grep -q 'certificate validation not implemented' "$work/said"; then
             fail "this wget checks no certificates; install curl, or fetch $1 elsewhere and use --binary FILE"

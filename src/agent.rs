@@ -333,6 +333,7 @@ impl Agent {
     fn turn_report(&mut self) {
         match &self.link {
             Link::Down { .. } => self.reporting = false,
+            Link::Up(connected) if connected.session.is_closing() => self.reporting = false,
             Link::Up(connected) if self.reporting && connected.session.has_sent_all() => {
                 self.reporting = false;
                 self.probation.mark_reported();

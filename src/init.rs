@@ -97,10 +97,14 @@ impl Init {
     pub fn start(self) -> Option<Command> {
         match self {
             Init::Systemd => Some(&["systemctl", "start", "vmkit-agent"]),
-            // Forgotten first: what has lost its supervisor still counts as started.
-            Init::OpenRc => Some(&["rc-service", "vmkit-agent", "zap", "start"]),
+            Init::OpenRc => Some(&["rc-service", "vmkit-agent", "start"]),
             Init::None => None,
         }
+    }
+
+    /// Has the init system believe that the service does not run.
+    pub fn forget(self) -> Option<Command> {
+        (self == Init::OpenRc).then_some(&["rc-service", "vmkit-agent", "zap"])
     }
 
     pub fn restart(self) -> Option<Command> {

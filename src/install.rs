@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::config::{self, ENV_FILE};
 use crate::init::{self, Definition, Init};
 use crate::job::Children;
+use crate::timestamp::Timestamp;
 use crate::upgrade::state::{self, Lock};
 use crate::upgrade::{self, swap};
 use crate::version;
@@ -70,26 +71,26 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
         return Err(Error::Failed(problem.to_owned()));
     }
     let mut steps = program_steps()?;
-    let program_changes = !steps.is_empty();
     steps.extend(settings.steps());
     let definition = init.definition().filter(|definition| !is_defined(definition));
     steps.extend(definition.map(Step::Define));
     if definition.is_some() || state.stale {
         steps.extend(init.reload().map(Step::Run));
     }
-    let changes = program_changes || settings.changes() || definition.is_some() || state.stale;
+    // For all of these the agent has to be started anew.
+    let changes = !steps.is_empty();
     if !state.enabled {
         steps.extend(init.enable().map(Step::Run));
     }
-    let running = step::running(&[PROGRAM.into()]);
+    let mut agents = step::running(&[PROGRAM.into()]);
+    agents.retain(step::is_agent);
     let start = match state.active {
-        true if changes || state.unsettled || is_outdated(init, &running) => init.restart(),
+        true if changes || state.unsettled || is_outdated(init, &agents) => init.restart(),
         true => None,
         false => {
-            // Started by hand, or left behind by a supervisor.
-            if init != Init::None && !options.no_start && !running.is_empty() {
-                steps.push(Step::End(vec![PROGRAM.into()]));
-            }
+            // What has lost its supervisor still counts as started.
+            let is_known = init.definition().is_some_and(|own| Path::new(own.path).exists());
+            steps.extend(init.forget().filter(|_| is_known && !options.no_start).map(Step::Run));
             init.start()
         }
     };
@@ -113,6 +114,10 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     if let Err(problem) = init::run(command, START, &children) {
         watch.show_log();
         return Err(Error::Failed(format!("{problem}; see the log: {}", init.log_command())));
+    }
+    if !state.active {
+        // Started by hand, or left behind by a supervisor: there is another now.
+        step::end(&agents);
     }
     say(&watch.until_registered(&waiter, REGISTERED)?);
     Ok(())
@@ -216,6 +221,8 @@ fn is_outdated(init: Init, running: &[Pid]) -> bool {
     let written = |path| fs::metadata(path).map_or(0, |file| file.mtime());
     let definition = init.definition().map_or(0, |definition| written(definition.path));
     let written = definition.max(written(ENV_FILE));
+    // By a clock that was put back since, it says nothing.
+    let written = if written > Timestamp::now().unix() { 0 } else { written };
     running.iter().any(|pid| {
         let pid = pid.as_raw_nonzero();
         file(&format!("/proc/{pid}/exe")) != file(PROGRAM)
@@ -236,10 +243,13 @@ fn started(pid: u32) -> Option<i64> {
 fn has_credential(init: Init, children: &Rc<Children>) -> bool {
     let cat = ["systemctl", "cat", "vmkit-agent"];
     let unit = (init == Init::Systemd).then(|| init::run(&cat, START, children));
-    let is_one = |line: &str| line.contains("Credential") && line.contains("=vmkit-agent-token:");
-    unit.is_some_and(|unit| {
-        unit.unwrap_or_default().lines().any(|line| !line.starts_with('#') && is_one(line))
-    })
+    let is_one = |line: &str| {
+        let (name, value) = line.split_once('=').unwrap_or_default();
+        name.trim_end().contains("Credential")
+            && !name.starts_with(['#', ';'])
+            && value.trim_start().starts_with("vmkit-agent-token")
+    };
+    unit.is_some_and(|unit| unit.unwrap_or_default().lines().any(is_one))
 }
 
 /// Carries the steps out, or says what they would be.

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use crate::notify::Manager;
@@ -55,11 +55,10 @@ const STOP: u64 = 2;
 const CHILD: u64 = 3;
 
 impl Waiter {
-    /// Installs the handlers of SIGTERM, SIGINT and SIGCHLD. SIGHUP stays what it was: under nohup
-    /// it is ignored.
+    /// Installs the handlers of SIGCHLD and of what is to end the program.
     pub fn new() -> io::Result<Rc<Waiter>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let stop_signal = signal_pipe(&[SIGTERM, SIGINT])?;
+        let stop_signal = signal_pipe(&endings())?;
         let child_signal = signal_pipe(&[SIGCHLD])?;
         epoll::add(&epoll, &stop_signal, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)?;
         epoll::add(&epoll, &child_signal, epoll::EventData::new_u64(CHILD), epoll::EventFlags::IN)?;
@@ -181,6 +180,17 @@ fn flags(interest: Interest) -> epoll::EventFlags {
         Interest::Write => epoll::EventFlags::OUT,
         Interest::Both => epoll::EventFlags::IN | epoll::EventFlags::OUT,
     }
+}
+
+/// The signals that are to end the program. SIGHUP is one, unless somebody has seen to it that it
+/// is none, as nohup does.
+pub fn endings() -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
+    let mut signals = vec![SIGTERM, SIGINT];
+    signals.extend((ignored & 1 << (SIGHUP - 1) == 0).then_some(SIGHUP));
+    signals
 }
 
 fn signal_pipe(signals: &[i32]) -> io::Result<UnixStream> {

@@ -35,8 +35,10 @@ impl Gateway {
             _ => return Err(refuse("its scheme is not wss:")),
         };
         let authority = uri.authority().ok_or_else(|| refuse("it names no host"))?;
-        // Also behind what a slash in a password has made the host.
-        if text.split('?').next().unwrap_or_default().contains('@') {
+        // A slash in a password has made a host and a port of what comes before it.
+        let folder = uri.path().trim_start_matches('/').split('/').next().unwrap_or_default();
+        let is_rest_of_password = folder.contains('@') && authority.as_str().contains(':');
+        if authority.as_str().contains('@') || is_rest_of_password {
             return Err(refuse("it holds a user or a password, which belong elsewhere"));
         }
         let (host, port) = split_authority(authority).map_err(refuse)?;

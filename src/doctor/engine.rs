@@ -12,7 +12,6 @@ use super::machine::{Answer, Machine};
 use super::process::Process;
 use super::report::Report;
 use super::service::Service;
-use crate::config::ENV_FILE;
 use crate::docker::{self, Failure};
 use crate::job::Surroundings;
 
@@ -35,9 +34,8 @@ pub fn check(
     match machine.ask(Surroundings::Usual, program, &version, PATIENCE)? {
         Answer::Ended { status, .. } if status.success() && !finds(service, program) => {
             let seen = format!("{name} is on the PATH of this shell, not on that of the agent");
-            let next =
-                format!("echo VMKIT_DOCKER_BIN=$(command -v {name}) | sudo tee -a {ENV_FILE}");
-            report.fail("docker-cli", seen, format!("{next} && {}", service.restart()));
+            let next = format!("sudo VMKIT_DOCKER_BIN=$(command -v {name}) vmkit-agent install");
+            report.fail("docker-cli", seen, next);
         }
         Answer::Ended { status, stdout, .. } if status.success() => {
             report.pass("docker-cli", stdout.lines().next().unwrap_or("it says nothing").trim());
@@ -126,8 +124,7 @@ fn socket(program: &str, service: &Service, machine: &Machine, report: &mut Repo
             0 => format!("sudo chgrp docker {path}"),
             _ => format!("sudo usermod -aG {group} {user}"),
         };
-        let next = format!("{give} && sudo {}", service.restart());
-        report.fail("docker-socket", seen, next);
+        report.fail("docker-socket", seen, service.then_restart(&give));
     }
 }
 

@@ -67,6 +67,12 @@ impl Process {
         variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
+    /// Whether systemd has started it as the service.
+    pub fn is_service(&self) -> bool {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid));
+        groups.is_ok_and(|groups| groups.contains("/vmkit-agent.service"))
+    }
+
     /// What this process sees at `path`, as a path of ours; as it is where we may not look.
     pub fn view(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.pid));

@@ -90,8 +90,11 @@ impl Service {
                 );
             }
             // OpenRC knows its supervisor only.
-            Ok(_) if self.agent.is_none() && self.init == Init::OpenRc => {
+            Ok(_) if self.is_gone_under_openrc() => {
                 report.fail("service", "its supervisor runs, and no agent", log);
+            }
+            Ok(state) if state.unsettled => {
+                report.fail("service", "on its way up or down, or crashing", log);
             }
             // It dials by itself, and may have been started before something was put right.
             Ok(state) if !state.status.is_empty() && !state.status.starts_with(REGISTERED) => {
@@ -112,6 +115,11 @@ impl Service {
         }
     }
 
+    /// Where nothing else says so; to others than root another's program is a secret.
+    fn is_gone_under_openrc(&self) -> bool {
+        self.init == Init::OpenRc && self.agent.is_none() && self.doctor.user == 0
+    }
+
     /// Where the service is defined, and what starts and enables it; none without an init system.
     fn commands(&self) -> Option<(&'static str, String, String)> {
         let (start, enable) = (self.init.start()?, self.init.enable()?);
@@ -129,6 +137,12 @@ impl Service {
             Init::OpenRc => format!("rc-service docker {verb}"),
             Init::Systemd | Init::None => format!("systemctl {verb} docker"),
         }
+    }
+
+    /// `command`, and what has the agent notice.
+    pub fn then_restart(&self, command: &str) -> String {
+        let restart = self.init.restart();
+        restart.map_or(command.to_owned(), |words| format!("{command} && sudo {}", words.join(" ")))
     }
 
     pub fn restart(&self) -> String {

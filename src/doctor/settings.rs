@@ -5,7 +5,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
-use super::process::Process;
 use super::report::{Report, Verdict};
 use super::service::Service;
 use crate::config::{self, ENV_FILE, Examined};
@@ -126,13 +125,16 @@ fn shell(file: &[Variable], report: &mut Report) {
 /// What the service was started with and what is not so in the file: that was changed since, or
 /// overruled by a unit file of somebody's, or systemd reads it in another way.
 fn running(file: &[Variable], service: &Service, report: &mut Report) {
-    let started = service.agent.as_ref().map(Process::environment).unwrap_or_default();
     // One that was started otherwise has read the file by itself.
-    if !started.iter().any(|(name, _)| name == "INVOCATION_ID") {
+    let Some(agent) = service.agent.as_ref().filter(|agent| agent.is_service()) else { return };
+    let started = agent.environment();
+    if started.is_empty() {
         return;
     }
     let mut names = differing(&started, file);
     names.extend(differing(file, &started));
+    // A corrected token is found without a restart.
+    names.retain(|name| name != "VMKIT_AGENT_TOKEN");
     names.sort();
     names.dedup();
     if !names.is_empty() {

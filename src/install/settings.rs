@@ -106,11 +106,6 @@ impl Settings {
         assignments.rfind(|(name, _)| name == TOKEN).is_some_and(|(_, value)| !value.is_empty())
     }
 
-    /// Whether the agent has to read it again.
-    pub fn changes(&self) -> bool {
-        self.before.as_deref().unwrap_or_default() != self.after
-    }
-
     /// What makes it so.
     pub fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -191,9 +186,9 @@ mod tests {
         let settings = Settings::edit(Some(before.to_owned()), given).unwrap();
         assert_eq!(settings.after, before.replace("old", "new"));
         assert_eq!(settings.changed, [TOKEN]);
-        assert!(settings.changes() && settings.has_token());
+        assert!(settings.has_token());
         let settings = Settings::edit(Some(before.to_owned()), Vec::new()).unwrap();
-        assert!(!settings.changes() && settings.has_token());
+        assert!(settings.changed.is_empty() && settings.has_token());
         assert!(!Settings::edit(None, Vec::new()).unwrap().has_token());
     }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::PROGRAM;
 use crate::config::ENV_FILE;
@@ -66,7 +66,10 @@ impl Step {
                 let _ = init::run(command, PATIENCE, children);
                 Ok(())
             }
-            Step::End(programs) => end(programs),
+            Step::End(programs) => {
+                end(&running(programs));
+                Ok(())
+            }
             Step::Remove(path) => remove(path).map_err(|error| on("remove", path, &error)),
             Step::RemoveIfEmpty(path) => match fs::remove_dir(path) {
                 Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => {
@@ -171,6 +174,12 @@ fn remove(path: &Path) -> io::Result<()> {
 /// without this one.
 pub fn running(programs: &[PathBuf]) -> Vec<Pid> {
     let place = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    // A folder on the way may be a link.
+    let real = |path: &PathBuf| {
+        let folder = fs::canonicalize(path.parent()?).ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    let programs: Vec<_> = programs.iter().filter_map(real).collect();
     let root = place(Path::new("/"));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let running = processes.filter(|process| {
@@ -187,20 +196,27 @@ pub fn running(programs: &[PathBuf]) -> Vec<Pid> {
         .collect()
 }
 
-fn end(programs: &[PathBuf]) -> Result<(), String> {
+/// Whether one of these is the agent, and no other of its commands.
+pub fn is_agent(pid: &Pid) -> bool {
+    let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+    let arguments = arguments.unwrap_or_default();
+    matches!(arguments.split(|byte| *byte == 0).nth(1), None | Some(b"" | b"run"))
+}
+
+/// Ends these, by force if need be.
+pub fn end(processes: &[Pid]) {
     let end = Instant::now() + FAREWELL;
-    // It may be gone by itself, which is as good.
-    let signal = |signal| {
-        for pid in running(programs) {
-            let _ = kill_process(pid, signal);
-        }
-    };
-    signal(Signal::TERM);
-    while !running(programs).is_empty() && Instant::now() < end {
+    let left = || processes.iter().filter(|pid| test_kill_process(**pid).is_ok());
+    for pid in left() {
+        // It may be gone by itself, which is as good.
+        let _ = kill_process(*pid, Signal::TERM);
+    }
+    while left().next().is_some() && Instant::now() < end {
         wait::pause(Duration::from_millis(50));
     }
-    signal(Signal::KILL);
-    Ok(())
+    for pid in left() {
+        let _ = kill_process(*pid, Signal::KILL);
+    }
 }
 
 fn on(what: &str, path: &Path, error: &io::Error) -> String {

@@ -88,7 +88,8 @@ impl Watch<'_> {
         match self.init {
             Init::Systemd => {
                 let state = self.init.state(self.children).ok()?;
-                (state.active && state.status.starts_with(REGISTERED)).then_some(state.status)
+                (state.active && !state.unsettled && state.status.starts_with(REGISTERED))
+                    .then_some(state.status)
             }
             Init::OpenRc | Init::None => {
                 self.log().into_iter().rfind(|line| line.contains(REGISTERED))

@@ -66,9 +66,11 @@ pub fn arm(
     let mut outcome = Ok(());
     for _ in 0..3 {
         // The timer of an upgrade before. It is unloaded a moment after it was stopped.
-        let _ = run(&["systemctl", "stop", TIMER, after_boot::TIMER], children);
+        let _ = run(&["systemctl", "stop", TIMER], children);
         outcome = run(&timer, children);
         if outcome.is_ok() {
+            // That of this boot has counted from its beginning.
+            let _ = run(&["systemctl", "stop", after_boot::TIMER], children);
             break;
         }
         wait::pause(Duration::from_millis(100));

@@ -203,7 +203,11 @@ pub fn roll_back(
         // A disk that is full is no reason to keep what does not work.
         Err(error) => {
             log::error!("{}", super::on("write", store.path(), &error));
-            trial
+            match store.read().trial {
+                Some(there) if there.checksum == *checksum => trial,
+                // Confirmed while this one waited for its turn.
+                _ => return Ok(None),
+            }
         }
     };
     // Put back already, by a process that got no further; or replaced by hand since.

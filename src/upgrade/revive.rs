@@ -54,14 +54,14 @@ impl Memory {
 /// # Errors
 /// Why it can't.
 pub fn revive(trial: &Trial, memory: Memory) -> Result<(), String> {
-    if trial.agent.is_none() {
-        // By hand, and nobody has started it: what runs is the one from before.
+    // By hand, and nobody has started the new one: what runs is the one from before.
+    if trial.agent.is_none() && is_running(&trial.installed, true) {
         return Ok(());
     }
     end(trial, &memory);
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
-        if is_running(&trial.installed) {
+        if is_running(&trial.installed, false) {
             return Ok(());
         }
         wait::pause(STEP * 4);
@@ -104,8 +104,10 @@ pub fn start_time(pid: u32) -> Option<String> {
     Some(stat.rsplit(')').next()?.split_whitespace().nth(19)?.to_owned())
 }
 
-/// Whether some process is the agent, from the file that is installed now.
-fn is_running(installed: &Path) -> bool {
+/// Whether some process is the agent, from the file that is installed now or, if `ever`, from one
+/// that was.
+fn is_running(installed: &Path, ever: bool) -> bool {
+    let deleted = installed.display().to_string() + " (deleted)";
     let Ok(processes) = fs::read_dir("/proc") else { return false };
     processes.flatten().any(|process| {
         let path = process.path();
@@ -114,7 +116,8 @@ fn is_running(installed: &Path) -> bool {
             matches!(arguments.split(|byte| *byte == 0).nth(1), None | Some(b"" | b"run"))
         };
         process.file_name() != *std::process::id().to_string()
-            && fs::read_link(path.join("exe")).is_ok_and(|program| program == installed)
+            && fs::read_link(path.join("exe"))
+                .is_ok_and(|program| program == installed || ever && program == Path::new(&deleted))
             && is_agent(&arguments())
     })
 }

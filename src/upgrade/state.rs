@@ -33,7 +33,7 @@ pub struct State {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
     /// What was rolled back since the last upgrade that was confirmed, the newest last.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "rolled_back", skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
 }
 

@@ -5,11 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
 use super::Error;
 use super::report::{Line, Stage};
-use crate::rpc;
+use crate::{rpc, wait};
 
 /// How often the agent hears of a download.
 const OFTEN: Duration = Duration::from_secs(1);
@@ -31,7 +29,7 @@ impl Story {
     /// `supervised`: for the agent, in [`Line`]s; else for a person.
     pub fn new(supervised: bool) -> io::Result<Arc<Story>> {
         let signalled = Arc::new(AtomicBool::new(false));
-        for signal in [SIGTERM, SIGINT, SIGHUP] {
+        for signal in wait::endings() {
             signal_hook::flag::register(signal, Arc::clone(&signalled))?;
         }
         Ok(Arc::new(Story {

@@ -28,7 +28,7 @@ fn remembering(text: &'static str) -> Findings {
 #[test]
 fn version_that_was_rolled_back() {
     let findings = remembering(
-        r#"{"refused":[{"version":"9.9.9","checksum":
+        r#"{"rolled_back":[{"version":"9.9.9","checksum":
             "00000000000000000000000000000000000000000000000000000000000000ff",
             "reason":"crashed 3 times","at":1767225600,"reported":true}]}"#,
     );

@@ -110,11 +110,32 @@ fn an_installation_puts_right_what_it_finds() {
     // The supervisor has died, and left the agent behind.
     vm.sh("kill -KILL $(cat /run/supervise-vmkit-agent.pid)");
     let (mark, orphan) = (gateway.mark(), pid(vm));
+    wait_until_not_started(vm);
     scene.install();
     gateway.wait_for_register(mark, &new.version, PATIENCE);
     assert_eq!(vm.sh("pidof vmkit-agent").split(' ').count(), 1);
     assert_ne!(pid(vm), orphan);
     assert!(vm.sh("rc-service vmkit-agent status").contains("started"));
+
+    for end in [
+        "kill -KILL $(cat /run/supervise-vmkit-agent.pid) $(pidof vmkit-agent)",
+        "rc-service vmkit-agent stop",
+    ] {
+        let mark = gateway.mark();
+        vm.sh(end);
+        wait_until_not_started(vm);
+        scene.install();
+        gateway.wait_for_register(mark, &new.version, PATIENCE);
+        assert!(vm.sh("rc-service vmkit-agent status").contains("started"));
+    }
+}
+
+/// busybox init takes up to a second to reap a supervisor, which counts until then.
+#[track_caller]
+fn wait_until_not_started(vm: &Vm) {
+    poll_until("the supervisor's end", PATIENCE, || {
+        (!vm.try_sh("rc-service vmkit-agent status").ok).then_some(())
+    });
 }
 
 /// busybox's own, which most small systems have.
