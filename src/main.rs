@@ -2,37 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+mod operator;
 mod agent;
-mod succession;
-mod connected;
-mod flights;
-mod dispatch;
-mod handlers;
+mod requests;
 mod upgrade;
-mod service;
-mod install;
-mod doctor;
-mod init;
-mod session;
-mod dial;
+mod wire;
+mod docker;
 mod config;
 mod logging;
-mod docker;
-mod log_lines;
-mod procfs;
-mod job;
-mod transport;
-mod wait;
-mod notify;
-mod tls;
-mod rpc;
-mod frames;
-mod heartbeat;
-mod backoff;
-mod repeats;
-mod env_file;
-mod timestamp;
-mod version;
+mod host;
+mod run;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -40,6 +19,9 @@ use std::time::Duration;
 
 use agent::{Agent, Ending};
 use config::{Config, UpgradeConfig};
+use host::version;
+use operator::{doctor, install};
+use wire::dial;
 
 const HELP: &str = "\
 vmkit-agent: the control plane's agent on this VM

@@ -22,7 +22,7 @@ use ureq::{Agent, Error, Proxy};
 
 use super::story::Story;
 use crate::config::UpgradeConfig;
-use crate::version;
+use crate::host::version;
 
 /// DNS's own limit aside: TCP, the proxy and TLS together.
 const CONNECT: Duration = Duration::from_secs(20);

@@ -16,7 +16,7 @@ use ureq::{Agent, Body};
 
 use super::story::Story;
 use super::{Checksum, DownloadUrl, Error, Request, on, signature, swap};
-use crate::tls::Distrust;
+use crate::wire::tls::Distrust;
 
 /// No binary of ours will ever be this large.
 const LIMIT: u64 = 256 * 1024 * 1024;
@@ -35,7 +35,7 @@ pub struct Download {
 /// Downloads what `request` asks for. The installed binary's folder must have room for it too.
 ///
 /// # Errors
-/// [`crate::rpc::DOWNLOAD_FAILED`], or [`crate::rpc::NOT_REPLACED`] without that room.
+/// [`crate::wire::rpc::DOWNLOAD_FAILED`], or [`crate::wire::rpc::NOT_REPLACED`] without that room.
 pub fn download(
     client: &Agent,
     request: &Request,
@@ -86,7 +86,7 @@ pub fn download(
 /// The signature of what `url` has.
 ///
 /// # Errors
-/// [`crate::rpc::CHECKSUM_MISMATCH`]: without one the file is as good as wrong.
+/// [`crate::wire::rpc::CHECKSUM_MISMATCH`]: without one the file is as good as wrong.
 pub fn signature_of(client: &Agent, url: &DownloadUrl) -> Result<String, Error> {
     let missing = |error: Error| {
         Error::mismatch(format!("no signature, and VMKIT_UPGRADE_PUBKEY is set: {error}"))

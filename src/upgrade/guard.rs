@@ -14,9 +14,9 @@ use rustix::io::Errno;
 use super::revive::Memory;
 use super::state::{Store, Trial};
 use super::{Checksum, after_boot, probation, revive};
-use crate::init;
-use crate::job::Children;
-use crate::wait::{self, Waiter};
+use crate::host::init;
+use crate::run::job::Children;
+use crate::run::wait::{self, Waiter};
 
 const UNIT: &str = "vmkit-agent-rollback";
 const TIMER: &str = "vmkit-agent-rollback.timer";

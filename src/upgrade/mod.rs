@@ -28,7 +28,7 @@ use ureq::http::Uri;
 use ureq::http::uri::Scheme;
 
 use crate::config::is_loopback;
-use crate::rpc;
+use crate::wire::rpc;
 
 pub use guard::{roll_back_command, stop_command};
 pub use revive::start_time;

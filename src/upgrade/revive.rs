@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::state::Trial;
-use crate::wait;
+use crate::run::wait;
 
 /// How long the given-up binary has for its farewell.
 const FAREWELL: Duration = Duration::from_secs(5);

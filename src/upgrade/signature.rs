@@ -16,7 +16,7 @@ pub const LIMIT: u64 = 4096;
 /// Whether `signature`, which came from `url`, is `key`'s over `file`.
 ///
 /// # Errors
-/// [`crate::rpc::CHECKSUM_MISMATCH`]: it is not.
+/// [`crate::wire::rpc::CHECKSUM_MISMATCH`]: it is not.
 pub fn verify(
     file: &mut File,
     signature: &str,
@@ -74,7 +74,7 @@ QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfN
         let url = DownloadUrl::check("https://host/file.minisig?key=secret").unwrap();
         let key = PublicKey::from_base64(KEY).unwrap();
         verify(&mut file, signature, &url, &key).map_err(|error| {
-            assert_eq!(error.code, crate::rpc::CHECKSUM_MISMATCH);
+            assert_eq!(error.code, crate::wire::rpc::CHECKSUM_MISMATCH);
             error.to_string()
         })
     }

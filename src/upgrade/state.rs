@@ -12,8 +12,8 @@ use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
 
 use super::{Checksum, Error, STATE_DIRECTORY, Version, beside, on, revive, swap};
-use crate::timestamp::Timestamp;
-use crate::wait;
+use crate::host::timestamp::Timestamp;
+use crate::run::wait;
 
 /// Where the state is kept unless systemd says otherwise.
 pub const FOLDER: &str = "/var/lib/vmkit-agent";
@@ -264,7 +264,7 @@ impl Lock {
     /// Held by the one installation that may run.
     ///
     /// # Errors
-    /// [`crate::rpc::BUSY`] while there is another.
+    /// [`crate::wire::rpc::BUSY`] while there is another.
     pub fn of_installations() -> Result<Lock, Error> {
         // Something that is there on every machine, and that nothing else locks.
         Lock::of(Path::new("/etc"), "another installation is under way; wait for its end")
@@ -273,12 +273,12 @@ impl Lock {
     /// The lock of an upgrader that was killed, and may still be dying.
     ///
     /// # Errors
-    /// [`crate::rpc::BUSY`] where another one is at work for good.
+    /// [`crate::wire::rpc::BUSY`] where another one is at work for good.
     pub fn inherit(installed: &Path) -> Result<Lock, Error> {
         let end = Instant::now() + DYING;
         loop {
             match Lock::take(installed) {
-                Err(error) if error.code == crate::rpc::BUSY && Instant::now() < end => {
+                Err(error) if error.code == crate::wire::rpc::BUSY && Instant::now() < end => {
                     wait::pause(Duration::from_millis(20));
                 }
                 outcome => return outcome,
@@ -287,7 +287,7 @@ impl Lock {
     }
 
     /// # Errors
-    /// [`crate::rpc::BUSY`] while another upgrade of the same binary runs.
+    /// [`crate::wire::rpc::BUSY`] while another upgrade of the same binary runs.
     pub fn take(installed: &Path) -> Result<Lock, Error> {
         // The binary itself is locked, so nothing has to be created or cleaned.
         Lock::of(installed, "another upgrade is under way; ask again when it is over")
@@ -345,7 +345,7 @@ mod tests {
         let folder = Folder::new();
         let installed = folder.file("agent", b"old");
         let lock = Lock::take(&installed).unwrap();
-        assert_eq!(Lock::take(&installed).map(drop).unwrap_err().code, crate::rpc::BUSY);
+        assert_eq!(Lock::take(&installed).map(drop).unwrap_err().code, crate::wire::rpc::BUSY);
         drop(lock);
         Lock::take(&installed).unwrap();
     }

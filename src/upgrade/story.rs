@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Error;
 use super::report::{Line, Stage};
-use crate::{rpc, wait};
+use crate::run::wait;
+use crate::wire::rpc;
 
 /// How often the agent hears of a download.
 const OFTEN: Duration = Duration::from_secs(1);

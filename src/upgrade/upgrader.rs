@@ -14,10 +14,10 @@ use super::story::Story;
 use super::swap::{self, Staged};
 use super::{Error, Request, connect, fetch, guard, installed, on, previous, probation, signature};
 use crate::config::UpgradeConfig;
-use crate::job::Children;
-use crate::rpc;
-use crate::service::Restart;
-use crate::wait::Waiter;
+use crate::host::restart::Restart;
+use crate::run::job::Children;
+use crate::run::wait::Waiter;
+use crate::wire::rpc;
 
 /// The variable that has the request, in JSON. Not an argument, which everybody on the machine can
 /// read: the URL may hold a password.

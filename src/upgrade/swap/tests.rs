@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::*;
+use crate::run::wait::Waiter;
 use crate::upgrade::tests::{Folder, checksum_of};
-use crate::wait::Waiter;
 
 fn request(content: &[u8]) -> Request {
     let checksum = checksum_of(content).to_string();
@@ -45,7 +45,7 @@ fn others_are_unfit() {
         ("#!/bin/sh\nsleep 60 & sleep 60\n", "did not end within 5 s"),
     ] {
         let error = tested(script).unwrap_err();
-        assert_eq!(error.code, crate::rpc::UNFIT);
+        assert_eq!(error.code, crate::wire::rpc::UNFIT);
         assert!(error.to_string().contains(why), "{error}");
     }
 }
@@ -83,7 +83,7 @@ fn what_changed_on_the_way_is_not_staged() {
     let installed = folder.file("agent", b"old");
     let mut download = File::open(folder.file("download", b"new")).unwrap();
     let error = Staged::copy(&mut download, &request(b"other"), &installed).map(drop).unwrap_err();
-    assert_eq!(error.code, crate::rpc::NOT_REPLACED);
+    assert_eq!(error.code, crate::wire::rpc::NOT_REPLACED);
     assert_eq!(folder.names(), ["agent", "download"]);
 }
 

@@ -1,0 +1,241 @@
+//! The init system, and what it knows of the agent's service: where a service is defined, the
+//! commands that enable, start and end it, and whether it runs.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::run::job::{Captured, Children, Progress};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Init {
+    Systemd,
+    OpenRc,
+    /// None that is known: somebody else starts the agent, or nobody.
+    None,
+}
+
+/// The file that makes the agent a service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Definition {
+    pub path: &'static str,
+    pub text: &'static str,
+    pub mode: u32,
+}
+
+/// What the init system says of the service.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct State {
+    pub enabled: bool,
+    pub active: bool,
+    /// On its way up or down.
+    pub unsettled: bool,
+    /// What defines it has changed, and the init system has not read it.
+    pub stale: bool,
+    /// Somebody has forbidden it to start.
+    pub masked: bool,
+    /// Its main process, where that is known.
+    pub pid: Option<u32>,
+    /// What the agent says of itself; systemd's alone.
+    pub status: String,
+}
+
+/// How that status begins, and a line of the log, once the gateway has acknowledged the agent.
+pub const REGISTERED: &str = "registered as ";
+
+pub type Command = &'static [&'static str];
+
+/// How long a question to the init system may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The reason that systemd gives, or the init script, may be any length.
+const REASON: usize = 300;
+
+impl Init {
+    /// The one that runs here.
+    pub fn find() -> Init {
+        if Path::new("/run/systemd/system").is_dir() {
+            Init::Systemd
+        } else if Path::new("/sbin/openrc-run").exists() {
+            Init::OpenRc
+        } else {
+            Init::None
+        }
+    }
+
+    pub fn definition(self) -> Option<Definition> {
+        match self {
+            Init::Systemd => Some(Definition {
+                path: "/etc/systemd/system/vmkit-agent.service",
+                text: include_str!("../../dist/vmkit-agent.service"),
+                mode: 0o644,
+            }),
+            Init::OpenRc => Some(Definition {
+                path: "/etc/init.d/vmkit-agent",
+                text: include_str!("../../dist/vmkit-agent.openrc"),
+                mode: 0o755,
+            }),
+            Init::None => None,
+        }
+    }
+
+    /// To be run when the definition has changed.
+    pub fn reload(self) -> Option<Command> {
+        (self == Init::Systemd).then_some(&["systemctl", "daemon-reload"])
+    }
+
+    pub fn enable(self) -> Option<Command> {
+        match self {
+            Init::Systemd => Some(&["systemctl", "--quiet", "enable", "vmkit-agent"]),
+            Init::OpenRc => Some(&["rc-update", "add", "vmkit-agent", "default"]),
+            Init::None => None,
+        }
+    }
+
+    pub fn start(self) -> Option<Command> {
+        match self {
+            Init::Systemd => Some(&["systemctl", "start", "vmkit-agent"]),
+            Init::OpenRc => Some(&["rc-service", "vmkit-agent", "start"]),
+            Init::None => None,
+        }
+    }
+
+    /// Has the init system believe that the service does not run.
+    pub fn forget(self) -> Option<Command> {
+        (self == Init::OpenRc).then_some(&["rc-service", "vmkit-agent", "zap"])
+    }
+
+    pub fn restart(self) -> Option<Command> {
+        match self {
+            Init::Systemd => Some(&["systemctl", "restart", "vmkit-agent"]),
+            Init::OpenRc => Some(&["rc-service", "vmkit-agent", "restart"]),
+            Init::None => None,
+        }
+    }
+
+    pub fn stop(self) -> Option<Command> {
+        match self {
+            Init::Systemd => Some(&["systemctl", "stop", "vmkit-agent"]),
+            Init::OpenRc => Some(&["rc-service", "vmkit-agent", "stop"]),
+            Init::None => None,
+        }
+    }
+
+    /// Ends the service, which is not to be started any more.
+    pub fn end(self) -> Option<Command> {
+        match self {
+            Init::Systemd => Some(&["systemctl", "--quiet", "disable", "--now", "vmkit-agent"]),
+            Init::OpenRc => Some(&["rc-service", "vmkit-agent", "stop"]),
+            Init::None => None,
+        }
+    }
+
+    /// Where a service that is enabled is a link.
+    pub fn links(self) -> Vec<PathBuf> {
+        let (folders, name) = match self {
+            Init::Systemd => ("/etc/systemd/system", "vmkit-agent.service"),
+            Init::OpenRc => ("/etc/runlevels", "vmkit-agent"),
+            Init::None => return Vec::new(),
+        };
+        let folders = fs::read_dir(folders).into_iter().flatten().flatten();
+        let links = folders.map(|folder| folder.path().join(name));
+        links.filter(|link| link.is_symlink()).collect()
+    }
+
+    /// What the operator types to read the log.
+    pub fn log_command(self) -> &'static str {
+        match self {
+            Init::Systemd => "journalctl -u vmkit-agent -n 50",
+            Init::OpenRc | Init::None => "grep vmkit-agent /var/log/messages",
+        }
+    }
+
+    /// # Errors
+    /// Why systemd can't be asked.
+    pub fn state(self, children: &Rc<Children>) -> Result<State, String> {
+        match self {
+            Init::Systemd => {
+                let properties =
+                    "--property=ActiveState,UnitFileState,MainPID,StatusText,NeedDaemonReload";
+                let show = ["systemctl", "show", properties, "vmkit-agent"];
+                run(&show, PATIENCE, children).map(|shown| systemd_state(&shown))
+            }
+            Init::OpenRc => {
+                let status = ["rc-service", "vmkit-agent", "status"];
+                let active = run(&status, PATIENCE, children).is_ok();
+                Ok(State { enabled: !self.links().is_empty(), active, ..State::default() })
+            }
+            Init::None => Ok(State::default()),
+        }
+    }
+}
+
+/// Runs a command to its end. What it printed.
+///
+/// # Errors
+/// That it failed, and what it said.
+pub fn run<W: AsRef<OsStr>>(
+    command: &[W],
+    patience: Duration,
+    children: &Rc<Children>,
+) -> Result<String, String> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(String::new()) };
+    let job = children.start(program.as_ref(), arguments, Instant::now() + patience);
+    let program = program.as_ref().to_string_lossy();
+    let finished = job.and_then(|mut job| {
+        job.leave_group();
+        Captured::new(job).finish()
+    });
+    let (progress, output) = finished.map_err(|error| format!("{program}: {error}"))?;
+    match progress {
+        Progress::Ended(status) if status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+        Progress::Ended(status) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said: String =
+                said.lines().next().unwrap_or_default().chars().take(REASON).collect();
+            Err(format!("{program} failed with {status}: {}", said.trim()))
+        }
+        _ => Err(format!("{program} did not end within {} s", patience.as_secs())),
+    }
+}
+
+fn systemd_state(shown: &str) -> State {
+    let properties: HashMap<&str, &str> =
+        shown.lines().filter_map(|line| line.split_once('=')).collect();
+    let property = |name| properties.get(name).copied().unwrap_or_default();
+    let activity = property("ActiveState");
+    State {
+        active: !["", "inactive", "failed"].contains(&activity),
+        unsettled: activity.ends_with("ing"),
+        stale: property("NeedDaemonReload") == "yes",
+        enabled: property("UnitFileState") == "enabled",
+        masked: property("UnitFileState").starts_with("masked"),
+        pid: property("MainPID").parse().ok().filter(|&pid| pid != 0),
+        status: property("StatusText").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_says_how_the_service_is() {
+        let shown = "MainPID=4711\nStatusText=registered as a=b\nActiveState=active\n\
+                     UnitFileState=enabled\n";
+        let state = State {
+            enabled: true,
+            active: true,
+            pid: Some(4711),
+            status: "registered as a=b".to_owned(),
+            ..State::default()
+        };
+        assert_eq!(systemd_state(shown), state);
+        let shown = "MainPID=0\nStatusText=\nActiveState=inactive\nUnitFileState=\n";
+        assert_eq!(systemd_state(shown), State::default());
+    }
+}

@@ -1,0 +1,8 @@
+//! What this machine is and has: its clock, its use of processor and memory, its init system, and
+//! the names under which this program appears on it.
+
+pub mod init;
+pub mod restart;
+pub mod timestamp;
+pub mod usage;
+pub mod version;

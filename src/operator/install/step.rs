@@ -1,0 +1,225 @@
+//! The steps of an installation: each can be shown and carried out. Files are replaced as a whole,
+//! so that whoever reads one, or a power cut, finds the old one or the new one.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{
+    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown,
+};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::PROGRAM;
+use crate::config::ENV_FILE;
+use crate::host::init::{self, Command, Definition};
+use crate::host::version;
+use crate::run::job::Children;
+use crate::run::wait;
+use crate::upgrade::state::Lock;
+use crate::upgrade::swap::{self, Staged};
+use crate::upgrade::{Checksum, Version};
+
+/// How long a command of the init system may take; what it starts is not among these.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an agent may take to end. It needs two seconds at most.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// This program to its place, once the copy has shown that it runs there.
+    Copy {
+        checksum: Checksum,
+    },
+    Folder(PathBuf),
+    /// The agent's variables, for root alone; `names` are those that change.
+    Configure {
+        text: String,
+        names: Vec<&'static str>,
+    },
+    Define(Definition),
+    Run(Command),
+    /// What may have nothing to do any more.
+    Try(Vec<OsString>),
+    /// Whatever runs from these files.
+    End(Vec<PathBuf>),
+    Remove(PathBuf),
+    RemoveIfEmpty(PathBuf),
+}
+
+impl Step {
+    /// # Errors
+    /// In a line, what could not be done, to what, and what to do about it.
+    pub fn carry_out(&self, children: &Rc<Children>) -> Result<(), String> {
+        match self {
+            Step::Copy { checksum } => copy(checksum, children),
+            Step::Folder(path) => folder(path).map_err(|error| on("make", path, &error)),
+            Step::Configure { text, .. } => write(Path::new(ENV_FILE), text, 0o600),
+            Step::Define(definition) => {
+                write(Path::new(definition.path), definition.text, definition.mode)
+            }
+            Step::Run(command) => init::run(command, PATIENCE, children).map(drop),
+            Step::Try(command) => {
+                let _ = init::run(command, PATIENCE, children);
+                Ok(())
+            }
+            Step::End(programs) => {
+                end(&running(programs));
+                Ok(())
+            }
+            Step::Remove(path) => remove(path).map_err(|error| on("remove", path, &error)),
+            Step::RemoveIfEmpty(path) => match fs::remove_dir(path) {
+                Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => {
+                    Err(on("remove", path, &error))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Step::Copy { .. } => write!(f, "copy {} to {PROGRAM} (0755)", version::line()),
+            Step::Folder(path) => write!(f, "make {} (0755)", path.display()),
+            Step::Configure { names, .. } => {
+                write!(f, "write {ENV_FILE} (0600)")?;
+                for (index, name) in names.iter().enumerate() {
+                    let before = if index == 0 { ": sets " } else { ", " };
+                    write!(f, "{before}{name}")?;
+                }
+                Ok(())
+            }
+            Step::Define(definition) => {
+                write!(f, "write {} ({:04o})", definition.path, definition.mode)
+            }
+            Step::Run(command) => write!(f, "run {}", command.join(" ")),
+            Step::Try(command) => {
+                let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+                write!(f, "run {}", words.join(" "))
+            }
+            Step::End(_) => write!(f, "end what runs from {PROGRAM}"),
+            Step::Remove(path) => write!(f, "remove {}", path.display()),
+            Step::RemoveIfEmpty(path) => {
+                write!(f, "remove {}, if nothing else is in it", path.display())
+            }
+        }
+    }
+}
+
+fn copy(checksum: &Checksum, children: &Rc<Children>) -> Result<(), String> {
+    let installed = Path::new(PROGRAM);
+    let said = |error: crate::upgrade::Error| error.to_string();
+    let folder = installed.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+        .map_err(|error| on("make", folder, &error))?;
+    // Not in the middle of an upgrade's steps.
+    let _lock = installed.exists().then(|| Lock::take(installed)).transpose().map_err(said)?;
+    let mut own = File::open("/proc/self/exe")
+        .map_err(|error| on("read", Path::new("/proc/self/exe"), &error))?;
+    let staged = Staged::for_root(&mut own, checksum, installed).map_err(said)?;
+    staged.test(&Version::try_from(version::VERSION.to_owned())?, children).map_err(said)?;
+    staged.install().map_err(said)
+}
+
+fn folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(path)?;
+    chown(path, Some(0), Some(0))?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
+    // Where it is a link to a file, what it leads to; never to /dev/null, as a masked unit is.
+    let target = fs::canonicalize(path).ok().filter(|target| target.is_file());
+    let path = &target.unwrap_or(path.to_owned());
+    let new = unfinished(path);
+    let written = swap::remove(&new).and_then(|()| {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        fchown(&file, Some(0), Some(0))?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        // It is there either way.
+        let _ = swap::sync_folder(path);
+        Ok(())
+    });
+    written.map_err(|error| {
+        let _ = swap::remove(&new);
+        on("write", path, &error)
+    })
+}
+
+/// What becomes the file at `path`.
+pub fn unfinished(path: &Path) -> PathBuf {
+    path.with_added_extension("new")
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata().is_ok_and(|there| there.is_dir()) {
+        true => fs::remove_dir_all(path),
+        false => swap::remove(path),
+    }
+}
+
+/// The processes that were started from one of these files, also where it was replaced since,
+/// without this one.
+pub fn running(programs: &[PathBuf]) -> Vec<Pid> {
+    let place = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    // A folder on the way may be a link.
+    let real = |path: &PathBuf| {
+        let folder = fs::canonicalize(path.parent()?).ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    let programs: Vec<_> = programs.iter().filter_map(real).collect();
+    let root = place(Path::new("/"));
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let running = processes.filter(|process| {
+        let program = fs::read_link(process.path().join("exe")).unwrap_or_default();
+        let program = program.to_string_lossy();
+        let program = Path::new(program.strip_suffix(" (deleted)").unwrap_or(&program));
+        // Not one of a container that has the same path in a root of its own.
+        programs.iter().any(|known| known == program) && place(&process.path().join("root")) == root
+    });
+    running
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .filter_map(Pid::from_raw)
+        .filter(|&pid| pid != rustix::process::getpid())
+        .collect()
+}
+
+/// Whether one of these is the agent, and no other of its commands.
+pub fn is_agent(pid: &Pid) -> bool {
+    let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+    let arguments = arguments.unwrap_or_default();
+    matches!(arguments.split(|byte| *byte == 0).nth(1), None | Some(b"" | b"run"))
+}
+
+/// Ends these, by force if need be.
+pub fn end(processes: &[Pid]) {
+    let end = Instant::now() + FAREWELL;
+    let left = || processes.iter().filter(|pid| test_kill_process(**pid).is_ok());
+    for pid in left() {
+        // It may be gone by itself, which is as good.
+        let _ = kill_process(*pid, Signal::TERM);
+    }
+    while left().next().is_some() && Instant::now() < end {
+        wait::pause(Duration::from_millis(50));
+    }
+    for pid in left() {
+        let _ = kill_process(*pid, Signal::KILL);
+    }
+}
+
+fn on(what: &str, path: &Path, error: &io::Error) -> String {
+    format!("can't {what} {}: {error}; put that right and run it again", path.display())
+}

@@ -1,0 +1,4 @@
+//! The operator's commands.
+
+pub mod doctor;
+pub mod install;

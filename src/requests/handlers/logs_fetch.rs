@@ -1,0 +1,324 @@
+//! `logs_fetch`: the last lines of a container's log, in one reply or in chunks.
+//!
+//! Both ways keep lines in a [`Merge`] of bounded size. When it is full, a reply leaves its oldest
+//! lines out and a stream sends them. Messages are made only once the session has sent what it
+//! had, so that of all the large ones there is one in memory.
+
+use std::process::ExitStatus;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+use tungstenite::Bytes;
+
+use crate::config::Config;
+use crate::docker::log_lines::{Lane, LaneParser, Line, Merge};
+use crate::docker::{self, Failure};
+use crate::requests::in_flight::Outcome;
+use crate::run::job::{Children, Job, Pipe, Progress};
+use crate::wire::rpc::{self, Error, Id, MESSAGE_LIMIT};
+use crate::wire::session::Session;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const DEFAULT_LINES: u32 = 100;
+const MAX_LINES: u32 = 5000;
+/// A chunk of a stream is one message of at most this size, or a single line.
+const CHUNK: usize = 256 * 1024;
+/// What of a stream is held back for the order of its lines.
+const WINDOW: usize = 256 * 1024;
+/// How long a docker that has printed something may say nothing more and still be read first.
+const SILENCE: Duration = Duration::from_secs(1);
+
+const CHUNK_TAIL: &str = "]}}\n";
+const REPLY_TAIL: &str = "]}}\n";
+const TRUNCATED_TAIL: &str = "],\"truncated\":true}}\n";
+
+pub struct LogsFetch {
+    job: Job,
+    program: String,
+    container: String,
+    /// The id in JSON; a notification's is `null` and what is made for it is not sent.
+    id: String,
+    stdout: LaneParser,
+    stderr: LaneParser,
+    lines: Merge,
+    ended: Option<ExitStatus>,
+    stream: Option<Stream>,
+    /// When docker was last heard, or could not be.
+    heard: Instant,
+}
+
+/// Who is read on first: whether docker is saying something, and how much is held of it.
+pub type Rank = (bool, usize);
+
+/// How far a stream has got.
+#[derive(Default)]
+struct Stream {
+    seq: u64,
+    sent: usize,
+}
+
+#[derive(Deserialize)]
+struct Params {
+    container: String,
+    #[serde(default)]
+    lines: Lines,
+    #[serde(default)]
+    stream: bool,
+}
+
+struct Lines(u32);
+
+impl LogsFetch {
+    /// Starts `docker logs`.
+    ///
+    /// # Errors
+    /// [`rpc::INVALID_PARAMS`], before any process is started; [`rpc::DOCKER_UNUSABLE`] where none
+    /// can be.
+    pub fn start(
+        params: Option<&RawValue>,
+        id: Option<&Id>,
+        now: Instant,
+        config: &Config,
+        children: &Rc<Children>,
+    ) -> Result<LogsFetch, Error> {
+        let Params { container, lines: Lines(lines), stream } = rpc::params(params)?;
+        if !docker::is_container_name(&container) {
+            let rule = "a name or id is at most 128 of letters, digits, _, . and -, a letter or digit first";
+            let message = format!("invalid params: container: {rule}");
+            return Err(Error::new(rpc::INVALID_PARAMS, message));
+        }
+        let program = config.docker.to_string_lossy().into_owned();
+        let arguments = docker::logs_arguments(&container, lines);
+        let job = children
+            .start(&config.docker, arguments, now + DEADLINE)
+            .map_err(|error| Failure::not_started(&program, &error))
+            .map_err(into_error)?;
+        // A notification hears nothing: there is no stream to make.
+        let stream = stream && id.is_some();
+        let id = id.map_or("null", Id::json).to_owned();
+        let limit = match stream {
+            true => WINDOW,
+            false => MESSAGE_LIMIT - reply_head(&id).len() - TRUNCATED_TAIL.len(),
+        };
+        Ok(LogsFetch {
+            job,
+            program,
+            container,
+            id,
+            stdout: LaneParser::default(),
+            stderr: LaneParser::default(),
+            lines: Merge::new(limit),
+            ended: None,
+            stream: stream.then(Stream::default),
+            heard: now,
+        })
+    }
+
+    /// When the next turn is due even if docker says nothing.
+    pub fn deadline(&self, now: Instant) -> Instant {
+        let falls_silent = self.heard + SILENCE;
+        if self.ended.is_some() {
+            // What remains is the gateway's to take, and the heartbeat's to judge.
+            return now + DEADLINE;
+        }
+        let waiting = self.held() > 0 && self.ended.is_none() && now < falls_silent;
+        if waiting { falls_silent.min(self.job.deadline()) } else { self.job.deadline() }
+    }
+
+    fn is_silent(&self, now: Instant) -> bool {
+        self.held() > 0 && self.ended.is_none() && now >= self.heard + SILENCE
+    }
+
+    /// The one that holds most is the nearest to its end, where it gives back what it holds; but
+    /// not where its docker has fallen silent.
+    pub fn rank(&self, now: Instant) -> Rank {
+        (!self.is_silent(now), self.held())
+    }
+
+    /// Bytes of docker's output in memory.
+    pub fn held(&self) -> usize {
+        self.lines.held() + self.stdout.held() + self.stderr.held()
+    }
+
+    /// Moves on as far as it goes without waiting; the outcome, once there is one. Docker's pipes
+    /// are left alone unless `may_read`.
+    pub fn turn(&mut self, now: Instant, may_read: bool, session: &mut Session) -> Option<Outcome> {
+        if self.ended.is_none() && now >= self.job.deadline() {
+            let (program, seconds) = (&self.program, DEADLINE.as_secs());
+            let message = format!(
+                "{program} logs {}: not done within {seconds} s; ask for fewer lines, or see whether \
+                 docker answers on this machine",
+                self.container
+            );
+            return Some(Err(Error::new(rpc::TOOK_TOO_LONG, message)));
+        }
+        let has_room = self.stream.is_none() || session.is_drained();
+        let reading = self.ended.is_none() && may_read && has_room;
+        if let Err(error) = self.job.listen(reading) {
+            return Some(Err(Error::new(rpc::INTERNAL_ERROR, error.to_string())));
+        }
+        if reading {
+            self.read(now);
+        } else if !self.is_silent(now) {
+            self.heard = now;
+        }
+        if !session.is_drained() {
+            return None;
+        }
+        match self.ended {
+            Some(status) if !status.success() => Some(Err(self.failure(status))),
+            Some(_) if self.stream.is_none() => Some(Ok(self.reply())),
+            ended => self.send_chunk(ended.is_some(), session),
+        }
+    }
+
+    fn read(&mut self, now: Instant) {
+        let LogsFetch { job, stdout, stderr, lines, stream, heard, .. } = self;
+        let whole = stream.is_none();
+        let mut keep = |lane, line: Line| {
+            lines.push(lane, line);
+            while whole && lines.is_over_limit() {
+                lines.forget_oldest();
+            }
+        };
+        let progress = job.turn(now, |pipe, bytes| {
+            *heard = now;
+            match pipe {
+                Pipe::Stdout => stdout.push(bytes, &mut |line| keep(Lane::Stdout, line)),
+                Pipe::Stderr => stderr.push(bytes, &mut |line| keep(Lane::Stderr, line)),
+            }
+        });
+        if let Progress::Ended(status) = progress {
+            stdout.finish(&mut |line| keep(Lane::Stdout, line));
+            stderr.finish(&mut |line| keep(Lane::Stderr, line));
+            self.ended = Some(status);
+        }
+    }
+
+    /// The one reply that is no stream.
+    fn reply(&mut self) -> (Bytes, String) {
+        let count = self.lines.len();
+        let (tail, note) = match self.lines.is_truncated() {
+            true => (TRUNCATED_TAIL, ", truncated"),
+            false => (REPLY_TAIL, ""),
+        };
+        let head = reply_head(&self.id);
+        let mut message = Vec::with_capacity(head.len() + self.lines.encoded_len() + tail.len());
+        message.extend_from_slice(head.as_bytes());
+        self.lines.move_all(&mut message);
+        message.extend_from_slice(tail.as_bytes());
+        (message.into(), format!("{}: {count} lines{note}", self.container))
+    }
+
+    /// Sends the oldest lines where there are enough of them, or all the rest; the outcome after
+    /// the last.
+    fn send_chunk(&mut self, ended: bool, session: &mut Session) -> Option<Outcome> {
+        let stream = self.stream.as_mut()?;
+        if self.lines.is_empty() && ended {
+            let count = stream.sent;
+            let truncated = if self.lines.is_truncated() { ",\"truncated\":true" } else { "" };
+            let message = format!("{}{count}{truncated}}}}}\n", stream_head(&self.id));
+            return Some(Ok((
+                message.into(),
+                format!("{}: {count} lines streamed", self.container),
+            )));
+        }
+        if !ended && !self.lines.is_over_limit() {
+            return None;
+        }
+        let mut chunk = chunk_head(&self.id, stream.seq).into_bytes();
+        let mut count = 0;
+        while let Some(length) = self.lines.oldest_len() {
+            let room = CHUNK - CHUNK_TAIL.len();
+            let enough = !ended && self.lines.encoded_len() < WINDOW / 2;
+            if count > 0 && (enough || chunk.len() + 1 + length > room) {
+                break;
+            }
+            if count > 0 {
+                chunk.push(b',');
+            }
+            self.lines.move_oldest(&mut chunk);
+            count += 1;
+        }
+        chunk.extend_from_slice(CHUNK_TAIL.as_bytes());
+        stream.seq += 1;
+        stream.sent += count;
+        session.send(chunk);
+        None
+    }
+
+    fn failure(&self, status: ExitStatus) -> Error {
+        let complaint = match self.stderr.complaint() {
+            "" => self.stdout.complaint(),
+            complaint => complaint,
+        };
+        into_error(Failure::classify(&self.program, complaint, status))
+    }
+}
+
+fn reply_head(id: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"lines\":[")
+}
+
+fn stream_head(id: &str) -> String {
+    format!("{}],\"streamed\":", reply_head(id))
+}
+
+fn chunk_head(id: &str, seq: u64) -> String {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"logs_chunk\",\"params\":{{\"id\":{id},\"seq\":{seq},\"lines\":["
+    )
+}
+
+fn into_error(failure: Failure) -> Error {
+    let code = match failure {
+        Failure::NoSuchContainer(_) => rpc::NO_SUCH_CONTAINER,
+        Failure::Unusable(_) => rpc::DOCKER_UNUSABLE,
+        Failure::Other(_) => rpc::INTERNAL_ERROR,
+    };
+    Error::new(code, failure.to_string())
+}
+
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines(DEFAULT_LINES)
+    }
+}
+
+impl<'de> Deserialize<'de> for Lines {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Lines, D::Error> {
+        let text = <&RawValue>::deserialize(json)?.get();
+        // However large: more than the maximum is the maximum.
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<u64>() {
+            _ if !digits => Err(de::Error::custom("lines is not an integer from 1")),
+            Ok(0) => Err(de::Error::custom("lines is less than 1")),
+            Ok(lines) => Ok(Lines(u32::try_from(lines).unwrap_or(MAX_LINES).min(MAX_LINES))),
+            Err(_) => Ok(Lines(MAX_LINES)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_an_integer_from_one_and_capped() {
+        let lines = |text: &str| {
+            let params = format!(r#"{{"container":"web","lines":{text}}}"#);
+            serde_json::from_str::<Params>(&params).map(|params| params.lines.0).ok()
+        };
+        assert_eq!(lines("1"), Some(1));
+        assert_eq!(lines("5000"), Some(5000));
+        assert_eq!(lines("5001"), Some(5000));
+        assert_eq!(lines("99999999999999999999999999"), Some(5000));
+        for wrong in ["0", "-1", "1.5", "1e3", r#""5""#, "null", "true", "[1]"] {
+            assert_eq!(lines(wrong), None, "{wrong}");
+        }
+        let defaults: Params = serde_json::from_str(r#"{"container":"web"}"#).unwrap();
+        assert_eq!((defaults.lines.0, defaults.stream), (100, false));
+    }
+}

@@ -1,0 +1,259 @@
+//! The byte stream under a session: a TCP socket, with TLS or without, that reads like a blocking
+//! one with a timeout.
+//!
+//! A read that finds nothing sleeps in the [`Waiter`] and returns `WouldBlock` once anything but
+//! the socket, the deadline included, has ended the sleep. Writes never wait: what the socket does
+//! not take at once stays with whoever wrote it, and [`Transport::expect_room`] makes the next
+//! sleep end when there is room again.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+
+use rustls::{ClientConnection, ProtocolVersion};
+
+use crate::run::wait::{Interest, Waiter};
+
+/// What a session reads from and writes to.
+pub enum Transport {
+    Plain(Wire),
+    Tls(Box<Tls>),
+}
+
+/// A connected, non-blocking socket, watched by the waiter while it lives.
+pub struct Wire {
+    socket: TcpStream,
+    waiter: Rc<Waiter>,
+    interest: Interest,
+    /// Something above the socket waits for room to write.
+    expects_room: bool,
+    /// Bytes read since the loop last had its turn.
+    unbroken: usize,
+}
+
+/// About the most that is read of a peer that never pauses before the loop has its turn.
+const TURN: usize = 64 * 1024;
+
+/// rustls over a [`Wire`].
+///
+/// Not `rustls::StreamOwned`: that one neither reads nor sleeps while something waits to be
+/// written, so a peer that reads slowly would keep us from hearing it, and the loop from resting.
+pub struct Tls {
+    wire: Wire,
+    connection: ClientConnection,
+}
+
+impl Transport {
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.wire().socket.local_addr()
+    }
+
+    /// Whether the sleeps of later reads also end when the socket takes bytes again.
+    pub fn expect_room(&mut self, expected: bool) {
+        self.wire_mut().expects_room = expected;
+    }
+
+    /// Sleeps as a read would, but leaves what arrives unread.
+    pub fn rest_unread(&mut self) -> io::Result<()> {
+        self.wire_mut().rest(Interest::Write).map(drop)
+    }
+
+    fn wire(&self) -> &Wire {
+        match self {
+            Transport::Plain(wire) => wire,
+            Transport::Tls(tls) => &tls.wire,
+        }
+    }
+
+    fn wire_mut(&mut self) -> &mut Wire {
+        match self {
+            Transport::Plain(wire) => wire,
+            Transport::Tls(tls) => &mut tls.wire,
+        }
+    }
+}
+
+impl Read for Transport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Plain(wire) => wire.read(buffer),
+            Transport::Tls(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Transport {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Transport::Plain(wire) => wire.write(bytes),
+            Transport::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Transport::Plain(_) => Ok(()),
+            Transport::Tls(tls) => tls.push(),
+        }
+    }
+}
+
+impl Wire {
+    /// Takes over a socket that the waiter watches already, with `interest`.
+    pub fn new(socket: TcpStream, waiter: Rc<Waiter>, interest: Interest) -> Wire {
+        Wire { socket, waiter, interest, expects_room: false, unbroken: 0 }
+    }
+
+    /// Sleeps; true if the socket is what ended the sleep, and no signal to end it all with it.
+    fn rest(&mut self, interest: Interest) -> io::Result<bool> {
+        if self.interest != interest {
+            self.waiter.change_socket(&self.socket, interest)?;
+            self.interest = interest;
+        }
+        let woken = self.waiter.wait()?;
+        Ok(woken.socket && !woken.stop)
+    }
+
+    fn read_or_rest(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let blocked = match self.socket.read(buffer).map_err(interrupted_is_would_block) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => error,
+            done => return done,
+        };
+        let interest = if self.expects_room { Interest::Both } else { Interest::Read };
+        if self.rest(interest)? {
+            self.socket.read(buffer).map_err(interrupted_is_would_block)
+        } else {
+            Err(blocked)
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.unbroken >= TURN {
+            self.unbroken = 0;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let read = self.read_or_rest(buffer);
+        self.unbroken += read.as_ref().map_or(0, |&count| count);
+        read
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes).map_err(interrupted_is_would_block)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Tls {
+    pub fn new(wire: Wire, mut connection: ClientConnection) -> Tls {
+        // rustls's own limit makes a write that does not fit return 0, which tungstenite takes
+        // for a lost connection; the session bounds what it hands down instead.
+        connection.set_buffer_limit(None);
+        Tls { wire, connection }
+    }
+
+    /// The protocol's version, once the handshake is complete.
+    pub fn version(&self) -> &'static str {
+        match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            _ => "TLS 1.2",
+        }
+    }
+
+    /// One step of the handshake; true once it is complete.
+    ///
+    /// # Errors
+    /// `WouldBlock` after a sleep that the socket did not end; `InvalidData` with the reason of
+    /// rustls inside when the peer can't be trusted.
+    pub fn shake_hands(&mut self) -> io::Result<bool> {
+        if self.connection.is_handshaking() {
+            match self.push() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                done => done?,
+            }
+            self.wire.expects_room = self.connection.wants_write();
+            if self.connection.is_handshaking() && self.pull()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+        // What the last step has put out, or an alert that says why there is none.
+        match self.push() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            done => done?,
+        }
+        Ok(!self.connection.is_handshaking())
+    }
+
+    /// Reads what the socket has, sleeping once where it has nothing.
+    fn pull(&mut self) -> io::Result<usize> {
+        let count = self.connection.read_tls(&mut self.wire)?;
+        if let Err(error) = self.connection.process_new_packets() {
+            let _ = self.push();
+            return Err(io::Error::new(ErrorKind::InvalidData, error));
+        }
+        Ok(count)
+    }
+
+    /// Writes records until none is left or the socket takes no more.
+    fn push(&mut self) -> io::Result<()> {
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut self.wire)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        // What tells the end of a session from a connection that was cut.
+        self.connection.send_close_notify();
+        let _ = self.push();
+    }
+}
+
+impl Read for Tls {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.connection.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            match self.push() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                done => done?,
+            }
+            let expects_room = self.wire.expects_room;
+            self.wire.expects_room |= self.connection.wants_write();
+            let pulled = self.pull();
+            self.wire.expects_room = expects_room;
+            pulled?;
+        }
+    }
+}
+
+impl Write for Tls {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Nothing new while records wait: that is what keeps the unlimited buffer small.
+        self.push()?;
+        self.connection.writer().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.push()
+    }
+}
+
+/// A signal in the middle of a call says nothing about the socket. `TimedOut` stays an error: on a
+/// non-blocking socket it is the kernel giving the connection up.
+fn interrupted_is_would_block(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::Interrupted => ErrorKind::WouldBlock.into(),
+        _ => error,
+    }
+}
