@@ -14,6 +14,7 @@ mod host;
 mod run;
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -168,18 +169,21 @@ fn done(outcome: Result<(), install::Error>) -> ExitCode {
 }
 
 fn roll_back(options: &[&str]) -> ExitCode {
-    let Some([Some(state), Some(trial), after]) = take(options, ["--state", "--trial", "--after"])
-    else {
+    let names = ["--state", "--trial", "--installed", "--after"];
+    let Some([Some(state), Some(trial), installed, after]) = take(options, names) else {
         return fail(USAGE, "vmkit-agent: rollback is for the agent's own use");
     };
-    let (Ok(trial), Ok(after)) = (
+    let (Ok(checksum), Ok(after)) = (
         upgrade::Checksum::try_from(trial.to_owned()),
         after.map(|seconds| seconds.parse().map(Duration::from_secs)).transpose(),
     ) else {
         return fail(USAGE, "vmkit-agent: rollback: no checksum, or no number of seconds");
     };
     logging::start(log::LevelFilter::Info);
-    match upgrade::roll_back_command(state.into(), trial, after) {
+    // Timers of 0.1.0 do not say which file is to be put back.
+    let installed = installed.map_or_else(upgrade::installed_from_previous, PathBuf::from);
+    let order = upgrade::Order { state: state.into(), checksum, installed, after };
+    match upgrade::roll_back_command(&order) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");

@@ -151,6 +151,7 @@ impl Agent {
                 return Ok(Event::Stop);
             }
             self.turn_errand(now);
+            self.turn_probation(now);
             self.turn_report();
             let session = match &mut self.link {
                 Link::Down { .. } => None,
@@ -159,7 +160,11 @@ impl Agent {
             if let Some(step) = self.succession.turn(now, session, &self.children) {
                 return Ok(Event::Succession(step));
             }
-            let others = [self.succession.deadline(), self.errand.as_ref().map(Captured::deadline)];
+            let others = [
+                self.succession.deadline(),
+                self.probation.deadline(),
+                self.errand.as_ref().map(Captured::deadline),
+            ];
             let others = others.into_iter().flatten().min();
             match &mut self.link {
                 Link::Down { until } if now >= *until => return Ok(Event::Dial),
@@ -227,7 +232,7 @@ impl Agent {
 
     fn dial(&mut self) -> Option<Ending> {
         let started = Instant::now();
-        self.manager.status(&format!("connecting to {}", self.config.gateway.authority()));
+        self.status(&format!("connecting to {}", self.config.gateway.authority()));
         self.listen_to_upgrade(false);
         let dialed = dial::dial(&self.config, &self.waiter, &self.children);
         self.listen_to_upgrade(true);
@@ -313,25 +318,32 @@ impl Agent {
                 let registered = format!("registered as {who}, version {}", version::VERSION);
                 log::info!("{registered}");
                 self.manager.status(&registered);
-                self.settle_upgrades(now);
+                self.probation.accepted(now);
+                self.report_roll_backs();
             }
-            Err(why) => self.refused(now, &why),
+            Err(why) => {
+                self.probation.refused();
+                self.refused(now, &why);
+            }
         }
     }
 
-    /// What an acknowledged `register` means for the upgrades so far.
-    fn settle_upgrades(&mut self, now: Instant) {
-        if let Some(confirmed) = self.probation.confirm() {
-            log::info!("upgrade to {}: confirmed by the gateway", confirmed.version);
-            self.errand = confirmed.call_off.and_then(|command| {
-                let (program, arguments) = command.split_first()?;
-                let job = self.children.start(program.as_ref(), arguments, now + ERRAND);
-                job.map(Captured::new).inspect_err(|error| log::warn!("{program:?}: {error}")).ok()
-            });
-        }
+    /// Ends the guard's watch once the gateway has accepted this binary.
+    fn turn_probation(&mut self, now: Instant) {
+        let Some(confirmed) = self.probation.turn(now) else { return };
+        log::info!("upgrade to {}: confirmed by the gateway", confirmed.version);
+        self.errand = confirmed.call_off.and_then(|command| {
+            let (program, arguments) = command.split_first()?;
+            let job = self.children.start(program.as_ref(), arguments, now + ERRAND);
+            job.map(Captured::new).inspect_err(|error| log::warn!("{program:?}: {error}")).ok()
+        });
+    }
+
+    fn report_roll_backs(&mut self) {
         let Link::Up(connected) = &mut self.link else { return };
-        for refused in self.probation.unreported() {
-            connected.session.send(rpc::notification("upgrade_rolled_back", &refused.report()));
+        for rolled_back in self.probation.unreported() {
+            let report = rolled_back.report();
+            connected.session.send(rpc::notification("upgrade_rolled_back", &report));
             self.reporting = true;
         }
     }
@@ -380,12 +392,20 @@ impl Agent {
         self.ending.clone()
     }
 
+    /// What `systemctl status` shows. While this binary is on trial, whom to ask if it does not work.
+    fn status(&self, text: &str) {
+        self.manager.status(&match self.probation.trial() {
+            Some(trial) => format!("{text}; on trial, see {} doctor", trial.previous().display()),
+            None => text.to_owned(),
+        });
+    }
+
     /// The one way from a failure to the next attempt.
     fn back_off(&mut self, now: Instant, kind: &str, failure: &str, retry_after: Option<Duration>) {
         let delay = self.backoff.delay(random(), retry_after);
         let next = format!("next try in {:.1} s", delay.as_secs_f64());
         // What the gateway has said may repeat it.
-        self.manager.status(&self.config.token.blot_out(format!("{failure}; {next}")));
+        self.status(&self.config.token.blot_out(format!("{failure}; {next}")));
         if let Some(failure) = self.repeats.say(now, kind, failure) {
             log::warn!("{failure}; {next}");
         }

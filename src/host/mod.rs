@@ -1,7 +1,9 @@
 //! What this machine is and has: its clock, its use of processor and memory, its init system, and
 //! the names under which this program appears on it.
 
+pub mod files;
 pub mod init;
+pub mod process;
 pub mod restart;
 pub mod timestamp;
 pub mod usage;

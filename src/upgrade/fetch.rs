@@ -23,7 +23,7 @@ const LIMIT: u64 = 256 * 1024 * 1024;
 const REDIRECTS: usize = 5;
 const BUFFER: usize = 256 * 1024;
 
-/// A file in `/tmp`, removed when dropped.
+/// A downloaded file, removed when dropped.
 pub struct Download {
     pub file: File,
     path: PathBuf,
@@ -32,31 +32,60 @@ pub struct Download {
     pub took: Duration,
 }
 
-/// Downloads what `request` asks for. The installed binary's folder must have room for it too.
+/// Downloads what `request` asks for, to the first of these places that can be had. Any user can
+/// put something in the way at the first, or fill it up.
 ///
 /// # Errors
-/// [`crate::wire::rpc::DOWNLOAD_FAILED`], or [`crate::wire::rpc::NOT_REPLACED`] without that room.
+/// [`crate::wire::rpc::DOWNLOAD_FAILED`].
 pub fn download(
     client: &Agent,
     request: &Request,
-    installed: &Path,
+    [usual, private]: &[PathBuf; 2],
     story: &Arc<Story>,
 ) -> Result<Download, Error> {
+    match download_to(usual, client, request, story) {
+        Err(Fault::Place(why)) => {
+            let text = format!("{why}; downloading to {} instead", private.display());
+            story.note(&text).map_err(|error| Error::download(error.to_string()))?;
+        }
+        Err(Fault::Download(error)) => return Err(error),
+        Ok(download) => return Ok(download),
+    }
+    download_to(private, client, request, story).map_err(|fault| match fault {
+        Fault::Place(why) => Error::download(why),
+        Fault::Download(error) => error,
+    })
+}
+
+/// Why a download came to nothing.
+enum Fault {
+    /// The file can't be made or written at this place.
+    Place(String),
+    /// No place could help.
+    Download(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Download(error)
+    }
+}
+
+fn download_to(
+    path: &Path,
+    client: &Agent,
+    request: &Request,
+    story: &Arc<Story>,
+) -> Result<Download, Fault> {
     let started = Instant::now();
+    let file = create(path)?;
+    // From here on the file is removed whatever happens.
+    let checksum = request.checksum;
+    let mut download =
+        Download { file, path: path.to_owned(), bytes: 0, checksum, took: Duration::ZERO };
     let (url, mut response) = get(client, &request.url)?;
     let total = length(&url, &response)?;
-    let path = request.download_path();
-    if let Some(total) = total {
-        room(Path::new("/tmp"), total).map_err(Error::download)?;
-        room(installed.parent().unwrap_or(Path::new("/")), total).map_err(Error::not_replaced)?;
-    }
-    let mut download = Download {
-        file: create(&path)?,
-        path,
-        bytes: 0,
-        checksum: request.checksum,
-        took: Duration::ZERO,
-    };
+    room(path.parent().unwrap_or(Path::new("/")), total.unwrap_or_default())?;
     let mut hash = Sha256::new();
     let mut body = response.body_mut().as_reader();
     let mut buffer = vec![0; BUFFER];
@@ -64,14 +93,14 @@ pub fn download(
         let count = match body.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => count,
-            Err(error) => return Err(broken(&url, download.bytes, total, error)),
+            Err(error) => return Err(broken(&url, download.bytes, total, error).into()),
         };
         download.bytes += count as u64;
         if download.bytes > LIMIT {
-            return Err(too_large(&url));
+            return Err(too_large(&url).into());
         }
         hash.update(&buffer[..count]);
-        download.file.write_all(&buffer[..count]).map_err(|error| unwritable(&download, &error))?;
+        download.file.write_all(&buffer[..count]).map_err(|error| unwritable(path, &error))?;
         // The reason is the story's own to tell.
         story
             .progress(download.bytes, total)
@@ -164,7 +193,7 @@ fn too_large(url: &DownloadUrl) -> Error {
     Error::download(format!("{url} is over 256 MiB, which no vmkit-agent is; check the URL"))
 }
 
-fn room(folder: &Path, needed: u64) -> Result<(), String> {
+fn room(folder: &Path, needed: u64) -> Result<(), Fault> {
     // A folder that can't be asked says why when it is written to.
     let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
@@ -172,20 +201,14 @@ fn room(folder: &Path, needed: u64) -> Result<(), String> {
         return Ok(());
     }
     let folder = folder.display();
-    Err(format!("{folder} has {free} bytes free and the download needs {needed}; make room there"))
+    Err(Fault::Place(format!(
+        "{folder} has {free} bytes free and the download needs {needed}; make room there"
+    )))
 }
 
-fn create(path: &Path) -> Result<File, Error> {
-    let advice = |error: &io::Error| match error.kind() {
-        ErrorKind::NotFound => "; make a /tmp, with mode 1777",
-        ErrorKind::ReadOnlyFilesystem => "; /tmp is mounted read-only",
-        ErrorKind::StorageFull => "; make room there",
-        _ => "",
-    };
-    let failed = |error: io::Error| Error::download(on("create", path, &error) + advice(&error));
+fn create(path: &Path) -> Result<File, Fault> {
     // What a crash has left, or what somebody else has put there for us to fall for.
-    swap::remove(path)
-        .map_err(|error| Error::download(on("remove", path, &error) + advice(&error)))?;
+    swap::remove(path).map_err(|error| Fault::Place(on("remove", path, &error)))?;
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -193,15 +216,15 @@ fn create(path: &Path) -> Result<File, Error> {
         .mode(0o700)
         .custom_flags(OFlags::NOFOLLOW.bits() as i32)
         .open(path)
-        .map_err(failed)
+        .map_err(|error| unwritable(path, &error))
 }
 
-fn unwritable(download: &Download, error: &io::Error) -> Error {
+fn unwritable(path: &Path, error: &io::Error) -> Fault {
     let advice = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room there",
         _ => "",
     };
-    Error::download(on("write", &download.path, error) + advice)
+    Fault::Place(on("write", path, error) + advice)
 }
 
 /// A request that came to nothing.

@@ -1,5 +1,5 @@
-//! Who keeps watch over a probation, because the new binary may not even start: under systemd a
-//! timer of its own, elsewhere a process. Both run the previous binary's `rollback`.
+//! Who keeps watch over a probation, because the new binary may not even start: the previous
+//! binary's `rollback`, as a unit of its own under systemd, elsewhere as a process of its own.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -11,28 +11,53 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::failed_starts::FailedStarts;
 use super::revive::Memory;
-use super::state::{Store, Trial};
-use super::{Checksum, after_boot, probation, revive};
-use crate::host::init;
+use super::roll_back::{Failure, roll_back};
+use super::state::{Cause, Trial};
+use super::store::{Store, Unreadable};
+use super::{Checksum, Version, after_boot, revive};
+use crate::host::init::{self, Init};
+use crate::host::process::Process;
 use crate::run::job::Children;
 use crate::run::wait::{self, Waiter};
 
 const UNIT: &str = "vmkit-agent-rollback";
-const TIMER: &str = "vmkit-agent-rollback.timer";
+/// The name of the guard's unit, and of the timer that version 0.1.0 has in its place.
+const UNITS: [&str; 2] = ["vmkit-agent-rollback.service", "vmkit-agent-rollback.timer"];
 /// How long systemd may take for each of its commands, and a process to say that it watches.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a restart may take, with a service that first has to be ended.
 const RESTART: Duration = Duration::from_secs(60);
+/// How often the guard looks at the trial, and tries again what has failed.
+const STEP: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(5);
+/// So many restarts are tried. Later ones are the init system's.
+const RESTARTS: u32 = 12;
 const ARMED: &str = "armed";
 
-/// Whether systemd manages this machine, and can be asked for a timer.
-pub fn has_timers() -> bool {
+/// What the guard is started with. It is enough for a roll-back where the state can't be read.
+pub struct Order {
+    pub state: PathBuf,
+    pub checksum: Checksum,
+    pub installed: PathBuf,
+    /// The probation that is left; none where it is over.
+    pub after: Option<Duration>,
+}
+
+/// Whether systemd manages this machine, and can be asked for a unit.
+fn has_systemd() -> bool {
     let on_path = |name: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|folder| folder.join(name).exists())
     };
     Path::new("/run/systemd/system").exists() && on_path("systemd-run")
+}
+
+/// Whether the guard of this trial is a unit of systemd's. An agent that nobody else restarts is
+/// restarted as the guard's own process, so that guard is no unit.
+pub fn is_systemds(trial: &Trial) -> bool {
+    has_systemd() && trial.restart.is_some()
 }
 
 /// From now on `trial` is rolled back in `after`, unless it is confirmed first.
@@ -46,30 +71,32 @@ pub fn arm(
     children: &Rc<Children>,
 ) -> Result<(), String> {
     let after = after.as_secs().max(1).to_string();
-    let mut command: Vec<OsString> = vec![trial.previous.clone().into()];
-    command.extend(["rollback", "--state"].map(OsString::from));
-    command.push(store.path().into());
+    let mut command: Vec<OsString> = vec![trial.previous().into(), "rollback".into()];
+    command.extend(["--state".into(), store.path().into()]);
     command.extend(["--trial".into(), trial.checksum.to_string().into()]);
-    if !has_timers() {
-        command.extend(["--after".into(), after.into()]);
+    command.extend(["--installed".into(), trial.installed.clone().into()]);
+    let at_boot = command.clone();
+    command.extend(["--after".into(), OsString::from(&after)]);
+    if !is_systemds(trial) {
         return start_process(&command, children);
     }
-    if let Err(error) = after_boot::arm(&command, &after) {
+    if let Err(error) = after_boot::arm(&at_boot, &after) {
         log::warn!("a reboot during the probation would end the watch: {error}");
     }
     let unit = format!("--unit={UNIT}");
-    let when = format!("--on-active={after}");
-    let mut timer = ["systemd-run", "--collect", &unit, &when, "--timer-property=AccuracySec=1s"]
+    // A guard that is killed is started again.
+    let restart = ["--property=Restart=on-failure", "--property=RestartSec=5"];
+    let mut run_unit = ["systemd-run", "--quiet", "--collect", &unit, restart[0], restart[1]]
         .map(OsString::from)
         .to_vec();
-    timer.append(&mut command);
+    run_unit.append(&mut command);
     let mut outcome = Ok(());
     for _ in 0..3 {
-        // The timer of an upgrade before. It is unloaded a moment after it was stopped.
-        let _ = run(&["systemctl", "stop", TIMER], children);
-        outcome = run(&timer, children);
+        // The guard of an upgrade before. It is unloaded a moment after it was stopped.
+        let _ = run(&["systemctl", "stop", UNITS[0], UNITS[1]], children);
+        outcome = run(&run_unit, children);
         if outcome.is_ok() {
-            // That of this boot has counted from its beginning.
+            // The timer of this boot has counted from the boot's beginning.
             let _ = run(&["systemctl", "stop", after_boot::TIMER], children);
             break;
         }
@@ -78,17 +105,17 @@ pub fn arm(
     outcome
 }
 
-/// Has the next boot do nothing. The command that ends the watch of this one.
+/// Has the next boot do nothing. The command that ends the watch of this boot.
 pub fn call_off() -> Option<Vec<OsString>> {
     after_boot::call_off();
     stop_command()
 }
 
-/// The command that ends the watch early, where it has to be ended: the process sees by itself
-/// that its trial is over, and so does a timer that is left to run out.
+/// The command that ends the watch early, where it has to be ended: a process sees by itself that
+/// its trial is over.
 pub fn stop_command() -> Option<Vec<OsString>> {
-    let stop = ["systemctl", "--no-block", "stop", TIMER, after_boot::TIMER];
-    has_timers().then(|| stop.map(OsString::from).into())
+    let stop = ["systemctl", "--no-block", "stop", UNITS[0], UNITS[1], after_boot::TIMER];
+    has_systemd().then(|| stop.map(OsString::from).into())
 }
 
 /// Ends the watch, and waits for that.
@@ -131,70 +158,138 @@ fn start_process(command: &[OsString], children: &Rc<Children>) -> Result<(), St
     }
 }
 
-/// The guard itself, `vmkit-agent rollback`: rolls back the trial of `checksum`, after a while if
-/// one is given, unless it is over by then.
+/// The guard itself, `vmkit-agent rollback`: rolls back the trial that `order` names, once its time
+/// is over or its binary has failed, unless the trial is over by then.
 ///
 /// # Errors
 /// What an operator has to know.
-pub fn roll_back_command(
-    state: PathBuf,
-    checksum: Checksum,
-    after: Option<Duration>,
-) -> Result<(), String> {
-    let store = Store::at(state);
-    let on_trial = || store.read().trial.filter(|trial| trial.checksum == checksum);
-    let memory = on_trial().map(|trial| Memory::of(&trial)).unwrap_or_default();
-    if after.is_some_and(|after| !watch(after, &|| on_trial().is_some())) {
-        return Ok(());
-    }
-    let Some(trial) = on_trial() else {
-        log::info!("no roll-back: the trial of {checksum} is over");
-        return Ok(());
-    };
-    let reason = format!(
-        "its register was not acknowledged within {} s (started {} times)",
-        trial.probation, trial.starts
-    );
-    let Some(trial) = probation::roll_back(&store, &checksum, &reason)? else {
-        return Ok(());
-    };
+pub fn roll_back_command(order: &Order) -> Result<(), String> {
     let waiter = Waiter::new().map_err(|error| error.to_string())?;
     let children = Children::new(waiter, Vec::new());
-    call_off_now(&children);
-    match &trial.restart {
-        Some(command) => {
-            // It had its time: one that ignores SIGTERM would be waited for, 90 s by default.
-            if has_timers() {
-                let kill = ["systemctl", "kill", "--signal=KILL", "vmkit-agent"];
-                let _ = run(&kill, &children);
-            } else {
-                revive::end(&trial, &memory);
-            }
-            init::run(command, RESTART, &children)
-                .map(drop)
-                .map_err(|error| format!("rolled back, but can't restart the service: {error}"))
+    let store = Store::at(order.state.clone());
+    let memory = match current(&store, order) {
+        Some(trial) => Memory::of(&trial),
+        None => return over(order),
+    };
+    let failed_to_start = order.after.is_some_and(|after| watch(&store, order, after, &children));
+    let Some(trial) = current(&store, order) else { return over(order) };
+    let (cause, reason) = verdict(&trial, failed_to_start);
+    let Some(trial) = roll_back_until_done(&store, &trial, cause, &reason)? else {
+        return over(order);
+    };
+    after_boot::call_off();
+    let _ = has_systemd()
+        .then(|| run(&["systemctl", "--no-block", "stop", UNITS[1], after_boot::TIMER], &children));
+    restart(&trial, memory, &children)
+}
+
+fn over(order: &Order) -> Result<(), String> {
+    log::info!("no roll-back: the trial of {} is over", order.checksum);
+    Ok(())
+}
+
+/// The trial as it stands on disk, or as the guard was told where the state can't be read; none
+/// where the trial is over.
+fn current(store: &Store, order: &Order) -> Option<Trial> {
+    match store.load() {
+        Ok(state) => state.trial.filter(|trial| trial.checksum == order.checksum),
+        Err(Unreadable::Damaged(_) | Unreadable::Io(_)) => {
+            let version = Version::try_from("unknown".to_owned()).ok()?;
+            let probation = order.after.unwrap_or_default();
+            let mut trial = Trial::new(version, order.checksum, &order.installed, probation, None);
+            let words = Init::find().restart();
+            let owned = |words: init::Command| words.iter().map(|&word| word.to_owned()).collect();
+            trial.restart = words.map(owned);
+            Some(trial)
         }
-        None => revive::revive(&trial, memory),
     }
 }
 
-/// Waits, apart from everything that started this process. False once there is nothing left to
-/// wait for.
-fn watch(after: Duration, on_trial: &dyn Fn() -> bool) -> bool {
-    let end = Instant::now() + after;
-    // It fails only for the leader of a group, who has left that of the agent as well.
+/// Why the binary on trial is given up, for programs and for people.
+fn verdict(trial: &Trial, failed_to_start: bool) -> (Cause, String) {
+    let runs = || !Process::agents(&trial.installed).is_empty();
+    if failed_to_start || (trial.starts == 0 && !has_systemd() && !runs()) {
+        let reason = "it never started; see the log of the service from that time";
+        (Cause::NeverStarted, reason.to_owned())
+    } else if trial.refused {
+        (Cause::Refused, "the gateway did not accept its register".to_owned())
+    } else {
+        let seconds = trial.probation;
+        let reason = format!("no gateway accepted its register within {seconds} s");
+        (Cause::Unacknowledged, format!("{reason} (started {} times)", trial.starts))
+    }
+}
+
+/// Nothing that can pass keeps a bad binary in place.
+fn roll_back_until_done(
+    store: &Store,
+    trial: &Trial,
+    cause: Cause,
+    reason: &str,
+) -> Result<Option<Trial>, String> {
+    let mut last = String::new();
+    loop {
+        match roll_back(store, trial, cause, reason, None) {
+            Ok(trial) => return Ok(trial),
+            Err(Failure { message, is_final: true }) => return Err(message),
+            Err(Failure { message, .. }) if message == last => {}
+            Err(Failure { message, .. }) => {
+                log::error!("{message}; it is tried every {} s", RETRY.as_secs());
+                last = message;
+            }
+        }
+        wait::pause(RETRY);
+    }
+}
+
+fn restart(trial: &Trial, memory: Memory, children: &Rc<Children>) -> Result<(), String> {
+    let Some(command) = &trial.restart else { return revive::revive(trial, memory) };
+    // It had its time: a binary that ignores SIGTERM would be waited for, 90 s by default.
+    if has_systemd() {
+        let _ = run(&["systemctl", "kill", "--signal=KILL", "vmkit-agent"], children);
+    } else {
+        revive::end(trial);
+    }
+    let mut outcome = Ok(String::new());
+    for _ in 0..RESTARTS {
+        outcome = init::run(command, RESTART, children);
+        if outcome.is_ok() {
+            break;
+        }
+        wait::pause(RETRY);
+    }
+    outcome
+        .map(drop)
+        .map_err(|error| format!("rolled back, but the service can't be restarted: {error}"))
+}
+
+/// Waits, apart from everything that started this process, until the probation is over or the
+/// trial is. True where the new binary has failed to start before that.
+fn watch(store: &Store, order: &Order, after: Duration, children: &Rc<Children>) -> bool {
+    let started = Instant::now();
+    // It fails only for the leader of a group, which has left that of the agent as well.
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");
-    // Nobody listens after this, which writing would find out.
+    // Nobody reads this twice; an error would only say that nobody reads it at all.
     let _ = writeln!(io::stdout(), "{ARMED}");
+    let mut failed_starts = FailedStarts::default();
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return true;
-        }
-        wait::pause(left.min(Duration::from_secs(1)));
-        if !on_trial() {
+        let state = store.load();
+        let trial = state.as_ref().map(|state| state.trial.as_ref());
+        let ours = trial.map(|trial| trial.filter(|trial| trial.checksum == order.checksum));
+        let left = match ours {
+            Ok(None) => return false,
+            // A guard that was killed and started again does not begin anew.
+            Ok(Some(trial)) => trial.left(),
+            Err(_) => None,
+        };
+        if left.unwrap_or(after.saturating_sub(started.elapsed())).is_zero() {
             return false;
         }
+        let is_uncounted = matches!(ours, Ok(Some(trial)) if trial.starts == 0);
+        if has_systemd() && is_uncounted && failed_starts.are_enough(children) {
+            return true;
+        }
+        wait::pause(left.unwrap_or(STEP).min(STEP));
     }
 }

@@ -8,13 +8,16 @@
 
 mod after_boot;
 mod connect;
+mod failed_starts;
 mod fetch;
 mod guard;
 pub mod probation;
 pub mod report;
 mod revive;
+mod roll_back;
 mod signature;
 pub mod state;
+pub mod store;
 mod story;
 pub mod swap;
 mod upgrader;
@@ -28,14 +31,17 @@ use ureq::http::Uri;
 use ureq::http::uri::Scheme;
 
 use crate::config::is_loopback;
+use crate::host::files::beside;
 use crate::wire::rpc;
+use store::Store;
 
-pub use guard::{roll_back_command, stop_command};
-pub use revive::start_time;
+pub use guard::{Order, roll_back_command, stop_command};
 pub use upgrader::{REQUEST, by_hand, clean_up, supervised};
 
 /// The variable that names the folder in which systemd keeps a service's state.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+/// What follows the name of the binary before the installed one.
+const PREVIOUS: &str = ".prev";
 /// The longest URL that is taken; the whole request has to fit into one variable.
 const URL_LIMIT: usize = 8192;
 
@@ -88,16 +94,13 @@ impl Request {
             checksum: Checksum::try_from(checksum.to_owned())?,
         })
     }
-
-    /// Where the download goes.
-    fn download_path(&self) -> PathBuf {
-        download_path(&self.version)
-    }
 }
 
-/// The reference document's place for a download.
-fn download_path(version: &Version) -> PathBuf {
-    format!("/tmp/vmkit-agent-{version}").into()
+/// Where a download goes: to `/tmp`, and, where anything is in the way there, to the folder of the
+/// upgrade state, which is root's alone.
+fn download_paths(store: &Store, version: &Version) -> [PathBuf; 2] {
+    let name = format!("vmkit-agent-{version}");
+    [Path::new("/tmp").join(&name), store.folder().join(name)]
 }
 
 impl TryFrom<Parameters> for Request {
@@ -330,15 +333,26 @@ pub fn installed() -> Result<PathBuf, Error> {
     }
 }
 
+/// Where the binary is installed that this program, kept as the previous one, was before.
+pub fn installed_from_previous() -> PathBuf {
+    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    let own = own.to_string_lossy();
+    let own = own.strip_suffix(" (deleted)").unwrap_or(&own);
+    own.strip_suffix(PREVIOUS).unwrap_or(own).into()
+}
+
 /// All that upgrades of the binary at `installed` leave beside it, in `/tmp` or for the next boot,
-/// whether it is there or not; what they remember is not among it.
+/// whether it is there or not; the upgrade state is not among it.
 pub fn leftovers(installed: &Path) -> Vec<PathBuf> {
-    let state = state::Store::look(installed).and_then(|(_, state)| state.ok());
-    let state = state.unwrap_or_default();
+    let (path, state) = Store::look(installed).unzip();
+    let state = state.and_then(Result::ok).unwrap_or_default();
     let version = state.unfinished.or(state.trial.map(|trial| trial.version));
     let mut paths = after_boot::files().to_vec();
     paths.extend([previous(installed), beside(installed, ".prev.new"), staged(installed)]);
-    paths.extend(version.as_ref().map(download_path));
+    paths.extend(Store::locks(installed));
+    if let (Some(path), Some(version)) = (path, version) {
+        paths.extend(download_paths(&Store::at(path), &version));
+    }
     paths
 }
 
@@ -346,19 +360,12 @@ pub fn leftovers(installed: &Path) -> Vec<PathBuf> {
 pub fn memories(installed: &Path) -> Vec<PathBuf> {
     let beside = [".upgrade.json", ".upgrade.json.tmp", ".upgrade.json.bad"]
         .map(|suffix| beside(installed, suffix));
-    [[state::FOLDER.into()].as_slice(), &beside].concat()
-}
-
-/// `path` with `suffix` after its name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
+    [[store::FOLDER.into()].as_slice(), &beside].concat()
 }
 
 /// Where the binary before the installed one is kept.
 pub fn previous(installed: &Path) -> PathBuf {
-    beside(installed, ".prev")
+    beside(installed, PREVIOUS)
 }
 
 /// A new binary on its way to be the installed one.

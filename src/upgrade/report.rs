@@ -10,6 +10,8 @@ pub enum Line {
     Progress { bytes: u64, total: Option<u64> },
     /// A stage is over; the text tells the journal's readers how.
     Done { stage: Stage, text: String },
+    /// Something that the journal's readers should know.
+    Note { text: String },
     /// The upgrade is off, and everything is as it was.
     Failed { code: i32, message: String },
 }
@@ -36,6 +38,9 @@ impl Line {
     /// None for what no upgrader writes.
     pub fn parse(line: &str) -> Option<Line> {
         let (kind, rest) = line.trim_end().split_once(' ')?;
+        if kind == "note" {
+            return Some(Line::Note { text: rest.to_owned() });
+        }
         let (first, second) = rest.split_once(' ')?;
         match kind {
             "progress" => Some(Line::Progress {
@@ -65,6 +70,7 @@ impl fmt::Display for Line {
             Line::Progress { bytes, total: Some(total) } => write!(f, "progress {bytes} {total}"),
             Line::Progress { bytes, total: None } => write!(f, "progress {bytes} -"),
             Line::Done { stage, text } => write!(f, "done {stage} {}", one(text)),
+            Line::Note { text } => write!(f, "note {}", one(text)),
             Line::Failed { code, message } => write!(f, "failed {code} {}", one(message)),
         }
     }
@@ -88,6 +94,7 @@ mod tests {
             Line::Progress { bytes: 5, total: Some(10) },
             Line::Progress { bytes: 5, total: None },
             Line::Done { stage: Stage::Test, text },
+            Line::Note { text: "word".to_owned() },
             Line::Failed { code: -32011, message: "checksum mismatch: a b".to_owned() },
         ] {
             assert_eq!(Line::parse(&format!("{line}\n")), Some(line));

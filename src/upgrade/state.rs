@@ -1,27 +1,20 @@
-//! What of an upgrade outlives its processes: one small file, replaced as a whole, gone while
-//! there is nothing to remember. Whoever writes it may be killed at any instant, and whoever reads
-//! it may be an older or a newer version of this program.
+//! What of an upgrade outlives its processes, as it stands on disk. Whoever reads it may be an
+//! older or a newer version of this program: a member that is missing has a default, an unknown
+//! one does no harm, and what version 0.1.0 needs is still written.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
 
-use super::{Checksum, Error, STATE_DIRECTORY, Version, beside, on, revive, swap};
+use super::{Checksum, Error, Version, previous};
+use crate::host::process::{self, Identity};
 use crate::host::timestamp::Timestamp;
-use crate::run::wait;
 
-/// Where the state is kept unless systemd says otherwise.
-pub const FOLDER: &str = "/var/lib/vmkit-agent";
-const FILE: &str = "upgrade.json";
-/// Changes take milliseconds; one that finds another at work waits this long for it.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a process that was killed may take to end, in the middle of a write to a slow disk.
-const DYING: Duration = Duration::from_secs(2);
+/// A binary whose faults can't be told from an outage is banned after so many roll-backs.
+const BAN_AFTER: u32 = 3;
+/// So many roll-backs are remembered.
+const ROLLED_BACK: usize = 8;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -32,88 +25,106 @@ pub struct State {
     pub unfinished: Option<Version>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
-    /// What was rolled back since the last upgrade that was confirmed, the newest last.
-    #[serde(rename = "rolled_back", skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<Refused>,
+    /// The roll-backs since the last upgrade that was confirmed, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rolled_back: Vec<RolledBack>,
 }
 
-/// A binary that has yet to prove itself. Written before it is installed, so the file that is
-/// installed may still be the one before.
+/// A binary that has yet to prove itself. Written before the binary is installed, so the file that
+/// is installed may still be the one before.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct Trial {
     pub version: Version,
     pub checksum: Checksum,
     pub installed: PathBuf,
-    pub previous: PathBuf,
+    /// Where the binary before is kept.
+    #[serde(default)]
+    previous: PathBuf,
     /// When probation began, or began anew after a reboot.
+    #[serde(default)]
     pub since: Moment,
-    /// How many seconds it may take.
+    /// How many seconds probation may take.
+    #[serde(default = "default_probation")]
     pub probation: u64,
     /// How often the new binary has been started.
+    #[serde(default)]
     pub starts: u32,
+    #[serde(default)]
     pub stage: Stage,
     /// What restarts the service; none where the agent executes the new binary in its own place.
     /// Kept here, because a roll-back can't rely on a configuration.
+    #[serde(default)]
     pub restart: Option<Vec<String>>,
-    /// The process that is to become, or has become, the new binary.
-    pub agent: Option<u32>,
+    /// The process that is to become, or has become, the new binary. None where a state file of
+    /// 0.1.0 has no more than its pid, which means nothing.
+    #[serde(default)]
+    pub process: Option<Identity>,
+    /// The pid of `process`, for 0.1.0.
+    #[serde(default)]
+    agent: Option<u32>,
+    /// The gateway has answered the `register` of the new binary, and did not accept it.
+    #[serde(default)]
+    pub refused: bool,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Installed, or about to be.
+    #[default]
     Staged,
     /// The previous binary is being put back, or has been.
-    RollingBack { reason: String },
+    RollingBack {
+        reason: String,
+        #[serde(default)]
+        cause: Cause,
+    },
 }
 
-/// A binary that was rolled back, and is not taken again until another one has been confirmed.
+/// Why a binary was rolled back. The names are the wire's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[serde(from = "String", rename_all = "snake_case")]
+pub enum Cause {
+    /// It started and ended, three times.
+    Crashed,
+    /// It was started and never got as far as to count itself.
+    NeverStarted,
+    /// The gateway answered its `register`, and did not accept it.
+    Refused,
+    /// None of these: the network or the gateway was away. Also what an unknown cause is read as.
+    #[default]
+    Unacknowledged,
+}
+
+/// A roll-back that has happened.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
-pub struct Refused {
+pub struct RolledBack {
     pub version: Version,
     pub checksum: Checksum,
+    #[serde(default)]
     pub reason: String,
+    #[serde(default)]
+    pub cause: Cause,
+    /// Whether the same binary is refused until another upgrade has been confirmed.
+    #[serde(default)]
+    pub banned: bool,
+    /// How often this binary was rolled back.
+    #[serde(default = "once")]
+    times: u32,
     /// Seconds since 1970.
+    #[serde(default)]
     pub at: i64,
     /// Whether the gateway has been told.
+    #[serde(default)]
     pub reported: bool,
 }
 
 /// A point in the time of one boot, which no clock's correction moves.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Moment {
     boot: String,
     seconds: u64,
-}
-
-/// Where the state is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Store {
-    path: PathBuf,
-}
-
-/// Held by the one upgrade that may run; given back with the process at the latest.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
-impl Refused {
-    pub fn report(&self) -> Report<'_> {
-        let Refused { version, checksum, reason, .. } = self;
-        Report { version, checksum_sha256: checksum, reason }
-    }
-
-    /// What an upgrade to the same file is answered with.
-    pub fn error(&self) -> Error {
-        let Refused { version, checksum, reason, at, .. } = self;
-        let at = Timestamp::from_unix(*at);
-        Error::unfit(format!(
-            "version {version} ({checksum}) was rolled back at {at}, reason: {reason}; it is not \
-             taken again until another upgrade has been confirmed"
-        ))
-    }
 }
 
 /// The parameters of `upgrade_rolled_back`.
@@ -122,231 +133,201 @@ pub struct Report<'a> {
     version: &'a Version,
     checksum_sha256: &'a Checksum,
     reason: &'a str,
+    cause: Cause,
+    banned: bool,
+}
+
+fn default_probation() -> u64 {
+    120
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl Trial {
+    /// The trial of a binary that is about to be installed by `process`, or by hand.
+    pub fn new(
+        version: Version,
+        checksum: Checksum,
+        installed: &Path,
+        probation: Duration,
+        process: Option<Identity>,
+    ) -> Trial {
+        let trial = Trial {
+            version,
+            checksum,
+            installed: installed.to_owned(),
+            previous: previous(installed),
+            since: Moment::now(),
+            probation: probation.as_secs(),
+            starts: 0,
+            stage: Stage::Staged,
+            restart: None,
+            process: None,
+            agent: None,
+            refused: false,
+        };
+        trial.run_by(process)
+    }
+
+    pub fn run_by(self, process: Option<Identity>) -> Trial {
+        Trial { agent: process.as_ref().map(|process| process.pid), process, ..self }
+    }
+
+    /// Where the binary before is kept.
+    pub fn previous(&self) -> PathBuf {
+        match self.previous.as_os_str().is_empty() {
+            true => previous(&self.installed),
+            false => self.previous.clone(),
+        }
+    }
+
+    /// How much of the probation is left; none where it began in another boot.
+    pub fn left(&self) -> Option<Duration> {
+        let elapsed = self.since.elapsed()?;
+        Some(Duration::from_secs(self.probation).saturating_sub(elapsed))
+    }
+}
+
+impl State {
+    /// The trial is over, and its binary was rolled back.
+    pub fn give_up(&mut self, trial: &Trial, cause: Cause, reason: &str) {
+        self.trial = None;
+        let before = self.rolled_back.iter().find(|before| before.checksum == trial.checksum);
+        let times = before.map_or(1, |before| before.times.saturating_add(1));
+        self.rolled_back.retain(|before| before.checksum != trial.checksum);
+        let excess = (self.rolled_back.len() + 1).saturating_sub(ROLLED_BACK);
+        self.rolled_back.drain(..excess);
+        let is_at_fault = matches!(cause, Cause::Crashed | Cause::NeverStarted);
+        let rolled_back = RolledBack {
+            version: trial.version.clone(),
+            checksum: trial.checksum,
+            reason: reason.to_owned(),
+            cause,
+            banned: is_at_fault || times >= BAN_AFTER,
+            times,
+            at: Timestamp::now().unix(),
+            reported: false,
+        };
+        log::warn!("{}", rolled_back.in_words());
+        self.rolled_back.push(rolled_back);
+    }
+}
+
+impl RolledBack {
+    pub fn report(&self) -> Report<'_> {
+        let RolledBack { version, checksum, reason, cause, banned, .. } = self;
+        Report { version, checksum_sha256: checksum, reason, cause: *cause, banned: *banned }
+    }
+
+    /// What an upgrade to a banned binary is answered with.
+    pub fn error(&self) -> Error {
+        Error::unfit(self.in_words())
+    }
+
+    pub fn in_words(&self) -> String {
+        let RolledBack { version, checksum, reason, banned, at, .. } = self;
+        let at = Timestamp::from_unix(*at);
+        let banned = match banned {
+            true => "; this binary is refused until another upgrade succeeds",
+            false => "",
+        };
+        format!("version {version} ({checksum}) was rolled back at {at}: {reason}{banned}")
+    }
+}
+
+impl From<String> for Cause {
+    fn from(name: String) -> Cause {
+        match name.as_str() {
+            "crashed" => Cause::Crashed,
+            "never_started" => Cause::NeverStarted,
+            "refused" => Cause::Refused,
+            _ => Cause::Unacknowledged,
+        }
+    }
 }
 
 impl Moment {
     pub fn now() -> Moment {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        // The kernel's boot and process 1's: a container's is another one after its restart.
-        let kernel = read("/proc/sys/kernel/random/boot_id");
-        let boot = format!("{} {}", kernel.trim(), revive::start_time(1).unwrap_or_default());
-        let seconds = read("/proc/uptime").split('.').next().and_then(|text| text.parse().ok());
-        Moment { boot, seconds: seconds.unwrap_or_default() }
+        Moment { boot: process::boot(), seconds: process::uptime() }
     }
 
     /// How long ago that was; none if it was in another boot.
-    pub fn elapsed(&self) -> Option<Duration> {
+    fn elapsed(&self) -> Option<Duration> {
         let now = Moment::now();
         let same = now.boot == self.boot;
         same.then(|| Duration::from_secs(now.seconds.saturating_sub(self.seconds)))
     }
 }
 
-impl Store {
-    /// The state of the agent at `installed`: where there is one, else where one can be.
-    pub fn find(installed: &Path) -> Store {
-        let folder = std::env::var_os(STATE_DIRECTORY).filter(|folders| !folders.is_empty());
-        // Systemd lists all folders that a unit asked for; the first is ours.
-        let folder = folder.and_then(|folders| {
-            folders.to_string_lossy().split(':').next().map(|folder| folder.to_owned())
-        });
-        let folder = PathBuf::from(folder.unwrap_or_else(|| FOLDER.to_owned()));
-        let usual = folder.join(FILE);
-        let last_resort = beside(installed, ".upgrade.json");
-        let writable =
-            || fs::create_dir_all(&folder).is_ok() && access(&folder, Access::WRITE_OK).is_ok();
-        let path = if usual.exists() || (!last_resort.exists() && writable()) {
-            usual
-        } else {
-            last_resort
-        };
-        Store { path }
-    }
-
-    pub fn at(path: PathBuf) -> Store {
-        Store { path }
-    }
-
-    /// The file of the agent at `installed` and what it says, with nothing touched; none where
-    /// there is nothing to remember.
-    pub fn look(installed: &Path) -> Option<(PathBuf, Result<State, String>)> {
-        let places = [Path::new(FOLDER).join(FILE), beside(installed, ".upgrade.json")];
-        let path = places.into_iter().find(|path| path.exists())?;
-        let text = fs::read(&path).map_err(|error| error.to_string());
-        let state = text.and_then(|text| {
-            serde_json::from_slice(&text).map_err(|error| format!("damaged: {error}"))
-        });
-        Some((path, state))
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What is remembered; what can't be read as such is set aside, and nothing is remembered.
-    pub fn read(&self) -> State {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return State::default(),
-            Err(error) => {
-                log::error!("{}", on("read", &self.path, &error));
-                return State::default();
-            }
-        };
-        serde_json::from_slice(&text).unwrap_or_else(|error| {
-            let bad = beside(&self.path, ".bad");
-            let aside = match fs::rename(&self.path, &bad) {
-                Ok(()) => format!("set aside as {}", bad.display()),
-                Err(error) => on("rename", &self.path, &error),
-            };
-            log::error!("{} is damaged ({error}); {aside}", self.path.display());
-            State::default()
-        })
-    }
-
-    /// Reads, changes and writes it, with nobody else doing so in between. On return it is on
-    /// disk.
-    ///
-    /// # Errors
-    /// The operating system's own; the file is then as it was.
-    pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> io::Result<R> {
-        let locked = self.lock()?;
-        let before = self.read();
-        let mut state = before.clone();
-        let result = change(&mut state);
-        if state != before {
-            self.write(&state)?;
-            locked.sync_all()?;
-        }
-        Ok(result)
-    }
-
-    /// Removes what a process has left that was killed while it wrote.
-    ///
-    /// # Errors
-    /// The operating system's own.
-    pub fn clean(&self) -> io::Result<()> {
-        let _locked = self.lock()?;
-        swap::remove(&beside(&self.path, ".tmp"))
-    }
-
-    /// The folder, which nobody else locks while it lives.
-    fn lock(&self) -> io::Result<File> {
-        let folder = File::open(self.path.parent().unwrap_or(Path::new("/")))?;
-        let end = Instant::now() + PATIENCE;
-        while let Err(error) = flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            if Instant::now() >= end {
-                return Err(error.into());
-            }
-            wait::pause(Duration::from_millis(5));
-        }
-        Ok(folder)
-    }
-
-    fn write(&self, state: &State) -> io::Result<()> {
-        if *state == State::default() {
-            return fs::remove_file(&self.path);
-        }
-        let new = beside(&self.path, ".tmp");
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        let text = serde_json::to_vec(state)?;
-        let written = file.write_all(&text).and_then(|()| file.sync_all());
-        let written = written.and_then(|()| fs::rename(&new, &self.path));
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        written
-    }
-}
-
-impl Lock {
-    /// Held by the one installation that may run.
-    ///
-    /// # Errors
-    /// [`crate::wire::rpc::BUSY`] while there is another.
-    pub fn of_installations() -> Result<Lock, Error> {
-        // Something that is there on every machine, and that nothing else locks.
-        Lock::of(Path::new("/etc"), "another installation is under way; wait for its end")
-    }
-
-    /// The lock of an upgrader that was killed, and may still be dying.
-    ///
-    /// # Errors
-    /// [`crate::wire::rpc::BUSY`] where another one is at work for good.
-    pub fn inherit(installed: &Path) -> Result<Lock, Error> {
-        let end = Instant::now() + DYING;
-        loop {
-            match Lock::take(installed) {
-                Err(error) if error.code == crate::wire::rpc::BUSY && Instant::now() < end => {
-                    wait::pause(Duration::from_millis(20));
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// # Errors
-    /// [`crate::wire::rpc::BUSY`] while another upgrade of the same binary runs.
-    pub fn take(installed: &Path) -> Result<Lock, Error> {
-        // The binary itself is locked, so nothing has to be created or cleaned.
-        Lock::of(installed, "another upgrade is under way; ask again when it is over")
-    }
-
-    fn of(path: &Path, busy: &str) -> Result<Lock, Error> {
-        let file =
-            File::open(path).map_err(|error| Error::not_replaced(on("open", path, &error)))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::busy(format!("busy: {busy}"))),
-            Err(error) => Err(Error::not_replaced(on("lock", path, &error.into()))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upgrade::tests::{Folder, trial};
+    use crate::upgrade::tests::trial;
 
     #[test]
-    fn it_comes_back_as_it_was_and_leaves_no_file_when_empty() {
-        let folder = Folder::new();
-        let store = Store::at(folder.path().join("upgrade.json"));
-        assert_eq!(store.read(), State::default());
-        let trial = trial(&folder.path().join("agent"), b"new");
-        store.change(|state| state.trial = Some(trial.clone())).unwrap();
-        assert_eq!(store.read().trial, Some(trial));
-        store.change(|state| state.trial = None).unwrap();
-        assert_eq!(folder.names(), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_damaged_file_is_set_aside() {
-        let folder = Folder::new();
-        let path = folder.path().join("upgrade.json");
-        for damaged in ["", "{", "7", r#"{"trial":{"version":"../x"}}"#] {
-            fs::write(&path, damaged).unwrap();
-            assert_eq!(Store::at(path.clone()).read(), State::default(), "{damaged}");
-            assert_eq!(folder.names(), ["upgrade.json.bad"]);
+    fn a_binary_at_fault_is_banned_at_once_and_an_outage_at_the_third_time() {
+        let installed = Path::new("/agent");
+        let mut state = State::default();
+        let banned = |state: &State| state.rolled_back.last().is_some_and(|last| last.banned);
+        for cause in [Cause::Crashed, Cause::NeverStarted] {
+            state.give_up(&trial(installed, b"bad"), cause, "why");
+            assert!(banned(&state), "{cause:?}");
         }
+        for (cause, expected) in
+            [(Cause::Unacknowledged, false), (Cause::Refused, false), (Cause::Unacknowledged, true)]
+        {
+            state.give_up(&trial(installed, b"good"), cause, "why");
+            assert_eq!(banned(&state), expected, "{cause:?}");
+        }
+        assert_eq!(state.rolled_back.len(), 2);
     }
 
     #[test]
-    fn what_a_newer_version_adds_is_no_damage() {
-        let folder = Folder::new();
-        let path = folder.path().join("upgrade.json");
-        fs::write(&path, r#"{"later":1,"unfinished":"1.0"}"#).unwrap();
-        assert!(Store::at(path).read().unfinished.is_some());
+    fn the_last_eight_are_remembered() {
+        let mut state = State::default();
+        for number in 0..10u8 {
+            state.give_up(&trial(Path::new("/agent"), &[number]), Cause::Crashed, "why");
+        }
+        assert_eq!(state.rolled_back.len(), ROLLED_BACK);
+        let last = trial(Path::new("/agent"), &[9]).checksum;
+        assert_eq!(state.rolled_back.last().map(|last| last.checksum), Some(last));
     }
 
     #[test]
-    fn one_upgrade_at_a_time() {
-        let folder = Folder::new();
-        let installed = folder.file("agent", b"old");
-        let lock = Lock::take(&installed).unwrap();
-        assert_eq!(Lock::take(&installed).map(drop).unwrap_err().code, crate::wire::rpc::BUSY);
-        drop(lock);
-        Lock::take(&installed).unwrap();
+    fn missing_members_have_defaults_and_unknown_ones_do_no_harm() {
+        let sum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let text = format!(
+            r#"{{"later": 1, "trial": {{"version": "2", "checksum": "{sum}", "installed": "/a",
+                "later": {{}}}}, "rolled_back": [{{"version": "1", "checksum": "{sum}",
+                "cause": "moonlight", "later": []}}]}}"#
+        );
+        let state: State = serde_json::from_str(&text).unwrap();
+        let trial = state.trial.unwrap();
+        assert_eq!((trial.previous(), trial.starts, trial.probation), ("/a.prev".into(), 0, 120));
+        assert_eq!((trial.left(), trial.process), (None, None));
+        assert_eq!(state.rolled_back[0].cause, Cause::Unacknowledged);
+        assert!(!state.rolled_back[0].banned);
+    }
+
+    #[test]
+    fn version_0_1_0_finds_what_it_needs() {
+        let process = Identity::of(std::process::id());
+        let trial = trial(Path::new("/agent"), b"new").run_by(process);
+        let json = serde_json::to_value(&trial).unwrap();
+        for name in [
+            "version",
+            "checksum",
+            "installed",
+            "previous",
+            "since",
+            "probation",
+            "starts",
+            "stage",
+        ] {
+            assert!(!json[name].is_null(), "{name}");
+        }
+        assert_eq!(json["agent"], std::process::id());
     }
 }

@@ -52,6 +52,15 @@ impl Story {
         self.check()
     }
 
+    /// Something that the log's readers should know.
+    ///
+    /// # Errors
+    /// As [`Story::still_wanted`].
+    pub fn note(&self, text: &str) -> io::Result<()> {
+        self.say(&Line::Note { text: text.to_owned() });
+        self.check()
+    }
+
     pub fn failed(&self, error: &Error) {
         self.say(&Line::Failed { code: error.code, message: error.to_string() });
     }
@@ -118,7 +127,9 @@ impl Story {
             (false, Line::Progress { bytes, total: None }) => {
                 writeln!(io::stdout(), "downloading: {bytes} bytes")
             }
-            (false, Line::Done { text, .. }) => writeln!(io::stdout(), "{text}"),
+            (false, Line::Done { text, .. } | Line::Note { text }) => {
+                writeln!(io::stdout(), "{text}")
+            }
             // main prints it.
             (false, Line::Failed { .. }) => Ok(()),
         };

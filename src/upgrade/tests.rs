@@ -1,10 +1,11 @@
 //! Requests, URLs and checksums: what is taken, and what is shown of it.
 
-use super::state::{Moment, Stage, Trial};
+use super::state::Trial;
 use super::*;
 
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const CHECKSUM: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -31,11 +32,12 @@ impl Folder {
         path
     }
 
-    /// What is there, in order.
+    /// What is there, in order, without the lock files, which stay.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| !name.ends_with(".lock"));
         names.sort();
         names
     }
@@ -53,18 +55,8 @@ pub fn checksum_of(content: &[u8]) -> Checksum {
 
 /// The trial of a binary with `content`, about to be installed.
 pub fn trial(installed: &Path, content: &[u8]) -> Trial {
-    Trial {
-        version: Version::try_from(format!("0.0.{}", std::process::id())).unwrap(),
-        checksum: checksum_of(content),
-        installed: installed.to_owned(),
-        previous: previous(installed),
-        since: Moment::now(),
-        probation: 120,
-        starts: 0,
-        stage: Stage::Staged,
-        restart: None,
-        agent: None,
-    }
+    let version = Version::try_from(format!("0.0.{}", std::process::id())).unwrap();
+    Trial::new(version, checksum_of(content), installed, Duration::from_secs(120), None)
 }
 
 fn check(version: &str, url: &str, checksum: &str) -> Result<Request, String> {

@@ -9,11 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::Stage as Step;
-use super::state::{Lock, Moment, Stage, Store, Trial};
+use super::state::Trial;
+use super::store::Store;
 use super::story::Story;
 use super::swap::{self, Staged};
-use super::{Error, Request, connect, fetch, guard, installed, on, previous, probation, signature};
+use super::{
+    Error, Request, connect, download_paths, fetch, guard, installed, on, probation, signature,
+};
 use crate::config::UpgradeConfig;
+use crate::host::process::Identity;
 use crate::host::restart::Restart;
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
@@ -81,34 +85,25 @@ fn upgrade(
     agent: Option<u32>,
 ) -> Result<Done, Error> {
     let installed = installed()?;
-    let store = Store::find(&installed);
+    let store = Store::open(&installed);
     let internal = |error: std::io::Error| Error::new(rpc::INTERNAL_ERROR, error.to_string());
     let children = Children::new(Waiter::new().map_err(internal)?, Vec::new());
-    let _lock = Lock::take(&installed)?;
-    may_start(request, &store)?;
+    let _lock = store.lock_upgrade()?;
+    may_start(request, &installed, &store)?;
     swap::check_folder(&installed)?;
     // Of one that was cut short, and took its time to die when the agent started.
     if let Some(version) = store.read().unfinished {
-        probation::clean(&installed, &version);
+        probation::clean(&store, &installed, &version);
     }
     let restart = restart(config, agent, &children);
 
     // Before there is anything to clean up, the note on what will have to be.
     let version = request.version.clone();
     change(&store, |state| state.unfinished = Some(version))?;
-    let outcome = bring_in(request, config, &installed, story, &children).and_then(|staged| {
-        let trial = Trial {
-            version: request.version.clone(),
-            checksum: request.checksum,
-            installed: installed.clone(),
-            previous: previous(&installed),
-            since: Moment::now(),
-            probation: config.probation.as_secs(),
-            starts: 0,
-            stage: Stage::Staged,
-            restart: restart.clone(),
-            agent,
-        };
+    let outcome = bring_in(request, config, &store, story, &children).and_then(|staged| {
+        let (version, agent) = (request.version.clone(), agent.and_then(Identity::of));
+        let mut trial = Trial::new(version, request.checksum, &installed, config.probation, agent);
+        trial.restart.clone_from(&restart);
         exchange(staged, trial, &store, story, &children)
     });
     if outcome.is_err() {
@@ -140,17 +135,22 @@ fn restart(
     running.map(|(_, restart)| restart.iter().map(|&word| word.to_owned()).collect())
 }
 
-fn may_start(request: &Request, store: &Store) -> Result<(), Error> {
+fn may_start(request: &Request, installed: &Path, store: &Store) -> Result<(), Error> {
     let state = store.read();
-    if let Some(trial) = state.trial {
+    // A trial of another agent, which shares the folder, is no reason to wait.
+    if let Some(trial) = state.trial.filter(|trial| trial.installed == installed) {
         return Err(Error::busy(format!(
             "busy: version {} is on probation until the gateway acknowledges its register; ask \
              again in {} s",
             trial.version, trial.probation
         )));
     }
-    match state.refused.iter().find(|refused| refused.checksum == request.checksum) {
-        Some(refused) => Err(refused.error()),
+    match state
+        .rolled_back
+        .iter()
+        .find(|before| before.banned && before.checksum == request.checksum)
+    {
+        Some(banned) => Err(banned.error()),
         None => Ok(()),
     }
 }
@@ -159,12 +159,14 @@ fn may_start(request: &Request, store: &Store) -> Result<(), Error> {
 fn bring_in(
     request: &Request,
     config: &UpgradeConfig,
-    installed: &Path,
+    store: &Store,
     story: &Arc<Story>,
     children: &Rc<Children>,
 ) -> Result<Staged, Error> {
+    let installed = installed()?;
     let client = connect::client(config, story);
-    let mut download = fetch::download(&client, request, installed, story)?;
+    let places = download_paths(store, &request.version);
+    let mut download = fetch::download(&client, request, &places, story)?;
     let seconds = download.took.as_secs_f64();
     tell(story, Step::Download, format!("downloaded {} bytes in {seconds:.1} s", download.bytes))?;
     if download.checksum != request.checksum {
@@ -180,7 +182,7 @@ fn bring_in(
         verified.push_str(" and the signature");
     }
     tell(story, Step::Verify, verified)?;
-    let staged = Staged::copy(&mut download.file, request, installed)?;
+    let staged = Staged::copy(&mut download.file, request, &installed)?;
     drop(download);
     staged.test(&request.version, children)?;
     tell(story, Step::Test, format!("tested: it is version {} and runs here", request.version))?;
@@ -246,18 +248,18 @@ pub fn clean_up() -> Result<(), Error> {
     })?;
     let path = path.to_string_lossy();
     let installed = Path::new(path.strip_suffix(" (deleted)").unwrap_or(&path));
-    let store = Store::find(installed);
-    let _lock = Lock::inherit(installed)?;
+    let store = Store::open(installed);
+    let _lock = store.inherit_upgrade()?;
     let state = store.read();
     let unfinished = state.unfinished.iter();
     let trial = state.trial.filter(|trial| trial.installed == installed);
     for version in unfinished.chain(trial.as_ref().map(|trial| &trial.version)) {
-        probation::clean(installed, version);
+        probation::clean(&store, installed, version);
     }
     if let Some(trial) = trial {
         if swap::checksum(installed).is_ok_and(|there| there == trial.checksum) {
-            swap::put_back(&trial.previous, installed)
-                .map_err(|error| Error::not_replaced(on("put back", &trial.previous, &error)))?;
+            swap::put_back(&trial.previous(), installed)
+                .map_err(|error| Error::not_replaced(on("put back", &trial.previous(), &error)))?;
         }
         change(&store, |state| state.trial = None)?;
         let waiter =

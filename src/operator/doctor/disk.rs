@@ -68,7 +68,7 @@ fn self_upgrade(folder: &Path, service: &Service, report: &mut Report) {
             seen += ", which is noexec and may be";
         }
         if !service.reader().may_write(&file) {
-            let user = service.reader().user;
+            let user = service.reader().identity.user;
             let seen = format!("the agent's user ({user}) may not write to {shown}");
             return report.fail("self-upgrade", seen, format!("ls -ld {shown}"));
         }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::machine::{Answer, Machine};
-use super::process::Process;
 use super::report::Report;
 use super::service::Service;
 use crate::docker::{self, Failure};
+use crate::host::process::Process;
 use crate::run::job::Surroundings;
 
 /// What `metrics_collect` gives docker.
@@ -118,7 +118,7 @@ fn socket(program: &str, service: &Service, machine: &Machine, report: &mut Repo
     } else if agent.may_write(&metadata) {
         report.pass("docker-socket", seen);
     } else {
-        let user = name("/etc/passwd", agent.user);
+        let user = name("/etc/passwd", agent.identity.user);
         let seen = format!("permission denied: {seen}, and {user} is not in that group");
         let give = match metadata.gid() {
             0 => format!("sudo chgrp docker {path}"),

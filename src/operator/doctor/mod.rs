@@ -12,7 +12,6 @@ mod service;
 mod disk;
 mod upgrades;
 mod machine;
-mod process;
 
 use std::io;
 

@@ -1,14 +1,16 @@
 //! The agent as a service: the init system, whether it has the agent enabled and running, and
 //! which binary that is.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::machine::{Answer, Machine};
-use super::process::Process;
 use super::report::Report;
 use crate::host::init::{Init, REGISTERED, State};
+use crate::host::process::Process;
 use crate::operator::install::PROGRAM;
 use crate::run::job::Surroundings;
 
@@ -41,7 +43,7 @@ impl Service {
             _ => usual.to_owned(),
         };
         let known = state.as_ref().ok().and_then(|state| state.pid).and_then(Process::find);
-        let agent = known.or_else(|| Process::agent(&installed));
+        let agent = known.or_else(|| Process::agents(&installed).into_iter().next());
         let installed = agent.as_ref().and_then(|agent| agent.program.clone()).unwrap_or(installed);
         Ok(Service { init, state, installed, defined, agent, doctor })
     }
@@ -67,7 +69,7 @@ impl Service {
     fn state(&self, report: &mut Report) {
         let Some((definition, start, enable)) = self.commands() else {
             return match &self.agent {
-                Some(agent) => report.pass("service", format!("runs as process {}", agent.pid)),
+                Some(agent) => report.pass("service", format!("runs as process {}", agent.pid())),
                 None => report.warn("service", "no agent runs here", "vmkit-agent run"),
             };
         };
@@ -117,7 +119,7 @@ impl Service {
 
     /// Where nothing else says so; to others than root another's program is a secret.
     fn is_gone_under_openrc(&self) -> bool {
-        self.init == Init::OpenRc && self.agent.is_none() && self.doctor.user == 0
+        self.init == Init::OpenRc && self.agent.is_none() && self.doctor.identity.user == 0
     }
 
     /// Where the service is defined, and what starts and enables it; none without an init system.
@@ -149,9 +151,22 @@ impl Service {
         self.init.restart().map_or("restart it".to_owned(), |words| words.join(" "))
     }
 
+    /// Why the installed file is not run by root, who would run it for somebody else.
+    fn stranger_may_write(&self) -> Option<String> {
+        let file = fs::metadata(&self.installed).ok()?;
+        let trusted = file.uid() == 0 && file.mode() & 0o022 == 0;
+        let problem = || format!("owner {}, mode {:04o}", file.uid(), file.mode() & 0o7777);
+        (self.doctor.identity.user == 0 && !trusted)
+            .then(|| format!("not run: others than root may write to it ({})", problem()))
+    }
+
     fn version(&self, machine: &Machine, report: &mut Report) -> io::Result<()> {
         let path = self.installed.display();
-        let installed = match version(&self.installed, machine)? {
+        let answer = match self.stranger_may_write() {
+            Some(why) => Err(why),
+            None => version(&self.installed, machine)?,
+        };
+        let installed = match answer {
             Ok(version) => version,
             Err(why) => {
                 report.fail("version", format!("{path}: {why}"), "sudo vmkit-agent install");
@@ -162,20 +177,15 @@ impl Service {
             report.pass("version", format!("{path} is {installed}; none runs"));
             return Ok(());
         };
-        let running = version(Path::new(&format!("/proc/{}/exe", agent.pid)), machine)?;
-        let restart = self.restart();
-        match running {
-            // Another user's process.
-            Err(why) => report.skip("version", format!("{path} is {installed}; running: {why}")),
-            Ok(running) if running != installed => {
-                let seen = format!("{running} runs, and {path} is {installed}");
-                report.warn("version", seen, restart);
-            }
-            Ok(_) if agent.replaced => {
-                let seen = format!("{path} was replaced since the agent was started ({installed})");
-                report.warn("version", seen, restart);
-            }
-            Ok(_) => report.pass("version", format!("{installed}, running and in {path}")),
+        // Not asked from the running file itself: that could be any program.
+        if agent.program.is_none() {
+            let seen = format!("{path} is {installed}; this user may not see what runs");
+            report.skip("version", seen);
+        } else if agent.runs_file(&self.installed) {
+            report.pass("version", format!("{installed}, running and in {path}"));
+        } else {
+            let seen = format!("{path} ({installed}) is not the file that the agent runs");
+            report.warn("version", seen, self.restart());
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use super::report::Report;
 use super::service::Service;
 use crate::host::timestamp::Timestamp;
-use crate::upgrade::state::{Refused, Stage, State, Store, Trial};
+use crate::upgrade::state::{RolledBack, Stage, State, Trial};
+use crate::upgrade::store::Store;
 
 pub fn check(service: &Service, report: &mut Report) {
     const CHECK: &str = "upgrade-state";
@@ -18,7 +19,8 @@ pub fn check(service: &Service, report: &mut Report) {
     };
     match state {
         State {
-            trial: Some(Trial { version, stage: Stage::RollingBack { reason }, .. }), ..
+            trial: Some(Trial { version, stage: Stage::RollingBack { reason, .. }, .. }),
+            ..
         } => {
             let seen = format!("version {version} is being rolled back: {reason}");
             report.fail(CHECK, seen, log);
@@ -38,8 +40,8 @@ pub fn check(service: &Service, report: &mut Report) {
                 log,
             );
         }
-        State { refused, .. } => match refused.last() {
-            Some(Refused { version, reason, at, .. }) => {
+        State { rolled_back, .. } => match rolled_back.last() {
+            Some(RolledBack { version, reason, at, .. }) => {
                 let at = Timestamp::from_unix(*at);
                 let seen = format!(
                     "version {version} was rolled back at {at}: {reason}; the one before it runs"

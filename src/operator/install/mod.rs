@@ -20,14 +20,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::{self, ENV_FILE};
+use crate::host::files::{self, Lock};
 use crate::host::init::{self, Definition, Init};
+use crate::host::process::{self, Process};
 use crate::host::timestamp::Timestamp;
 use crate::host::version;
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
-use crate::upgrade::state::{self, Lock};
+use crate::upgrade::store::{self, Store};
 use crate::upgrade::{self, swap};
-use rustix::process::Pid;
 
 use options::{Install, Uninstall};
 use settings::Settings;
@@ -40,6 +41,8 @@ pub const PROGRAM: &str = "/usr/local/bin/vmkit-agent";
 const START: Duration = Duration::from_secs(120);
 /// The kernel's times of a start are this inexact, in seconds.
 const SLACK: i64 = 2;
+/// The file, in the folder of the upgrade state, that an installation locks.
+const LOCK: &str = "install.lock";
 /// How long the agent may take to be acknowledged by the gateway.
 const REGISTERED: Duration = Duration::from_secs(20);
 
@@ -62,7 +65,7 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     let children = Children::new(Rc::clone(&waiter), Vec::new());
     // What is made on the way to a file is for everyone to pass through.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let _alone = (!options.dry_run).then(Lock::of_installations).transpose().map_err(failed)?;
+    let _alone = (!options.dry_run).then(lock).transpose()?;
     let init = Init::find();
     let settings = Settings::decide(&options, has_credential(init, &children))?;
     let state = init.state(&children).map_err(Error::Failed)?;
@@ -82,8 +85,7 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     if !state.enabled {
         steps.extend(init.enable().map(Step::Run));
     }
-    let mut agents = step::running(&[PROGRAM.into()]);
-    agents.retain(step::is_agent);
+    let agents = agents(&state);
     let start = match state.active {
         true if changes || state.unsettled || is_outdated(init, &agents) => init.restart(),
         true => None,
@@ -117,7 +119,8 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     }
     if !state.active {
         // Started by hand, or left behind by a supervisor: there is another now.
-        step::end(&agents);
+        let agents: Vec<_> = agents.into_iter().map(|agent| agent.identity).collect();
+        process::end(&agents);
     }
     say(&watch.until_registered(&waiter, REGISTERED)?);
     Ok(())
@@ -143,13 +146,13 @@ pub fn uninstall(arguments: &[&str]) -> Result<(), Error> {
     }
     let program = Path::new(PROGRAM);
     let leftovers = upgrade::leftovers(program);
-    let trial = state::Store::look(program).and_then(|(_, state)| state.ok()?.trial);
+    let trial = Store::look(program).and_then(|(_, state)| state.ok()?.trial);
     if trial.is_some() || leftovers.iter().any(|path| path.starts_with("/etc") && is_there(path)) {
         steps.extend(upgrade::stop_command().map(Step::Try));
     }
     // Started by hand, as is usual without a service, or left to watch over an upgrade.
     let programs: Vec<PathBuf> = [program.to_owned(), upgrade::previous(program)].into();
-    if !step::running(&programs).is_empty() {
+    if !Process::running(&programs).is_empty() {
         steps.push(Step::End(programs));
     }
     let mut paths: Vec<PathBuf> = defined.iter().map(|service| service.path.into()).collect();
@@ -157,6 +160,7 @@ pub fn uninstall(arguments: &[&str]) -> Result<(), Error> {
     paths.push(program.to_owned());
     paths.extend(leftovers);
     paths.extend(defined.iter().map(|service| step::unfinished(Path::new(service.path))));
+    paths.push(Path::new(store::FOLDER).join(LOCK));
     if options.purge {
         paths.extend([ENV_FILE.into(), step::unfinished(Path::new(ENV_FILE))]);
         paths.push(watch::OWN_LOG.into());
@@ -166,6 +170,9 @@ pub fn uninstall(arguments: &[&str]) -> Result<(), Error> {
     let folder = Path::new(ENV_FILE).parent().unwrap_or(Path::new("/"));
     if options.purge && is_there(folder) {
         steps.push(Step::RemoveIfEmpty(folder.to_owned()));
+    }
+    if !options.purge && is_there(Path::new(store::FOLDER)) {
+        steps.push(Step::RemoveIfEmpty(store::FOLDER.into()));
     }
     let units = Path::new("/etc/systemd");
     if steps.iter().any(|step| matches!(step, Step::Remove(path) if path.starts_with(units))) {
@@ -214,29 +221,28 @@ fn is_defined(definition: &Definition) -> bool {
     there && fs::read(definition.path).is_ok_and(|text| text == definition.text.as_bytes())
 }
 
+/// The agents that run: the service's, as the init system has it, and any started by hand.
+fn agents(state: &init::State) -> Vec<Process> {
+    let mut agents = Process::agents(Path::new(PROGRAM));
+    let known = state.pid.and_then(Process::find);
+    agents.retain(|agent| known.as_ref().is_none_or(|known| known.pid() != agent.pid()));
+    agents.extend(known);
+    agents
+}
+
 /// Whether one of these was started from another file than the one that is installed, or before
 /// its settings were written: an installation was cut short, or has left that to somebody.
-fn is_outdated(init: Init, running: &[Pid]) -> bool {
-    let file = |path: &str| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+fn is_outdated(init: Init, running: &[Process]) -> bool {
     let written = |path| fs::metadata(path).map_or(0, |file| file.mtime());
     let definition = init.definition().map_or(0, |definition| written(definition.path));
     let written = definition.max(written(ENV_FILE));
     // By a clock that was put back since, it says nothing.
     let written = if written > Timestamp::now().unix() { 0 } else { written };
-    running.iter().any(|pid| {
-        let pid = pid.as_raw_nonzero();
-        file(&format!("/proc/{pid}/exe")) != file(PROGRAM)
-            || started(pid.get().unsigned_abs()).is_some_and(|started| started + SLACK < written)
+    running.iter().any(|agent| {
+        let started = agent.identity.started_at();
+        !agent.runs_file(Path::new(PROGRAM))
+            || started.is_some_and(|started| started + SLACK < written)
     })
-}
-
-/// When a process was started, in seconds since 1970.
-fn started(pid: u32) -> Option<i64> {
-    let ticks: i64 = upgrade::start_time(pid)?.parse().ok()?;
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    let boot: i64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;
-    // The kernel's ticks for programs, on every architecture.
-    Some(boot + ticks / 100)
 }
 
 /// Whether the service gets its token from systemd.
@@ -279,8 +285,19 @@ fn how_to_start(command: Option<init::Command>, settings: &Settings) -> String {
     }
 }
 
-fn failed(error: upgrade::Error) -> Error {
-    Error::Failed(error.to_string())
+/// The right to install, of which there is one. Its file is in a folder that is root's alone.
+fn lock() -> Result<Lock, Error> {
+    let folder = Path::new(store::FOLDER);
+    let path = folder.join(LOCK);
+    let lock = files::private_folder(folder).and_then(|()| Lock::take(&path, Duration::ZERO));
+    match lock {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => {
+            let problem = "another installation is under way; wait until it has ended";
+            Err(Error::Failed(problem.to_owned()))
+        }
+        Err(error) => Err(Error::Failed(format!("can't lock {}: {error}", path.display()))),
+    }
 }
 
 fn require_root(command: &str, dry_run: bool) -> Result<(), Error> {

@@ -5,29 +5,23 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{
-    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown,
-};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::time::Duration;
 
 use super::PROGRAM;
 use crate::config::ENV_FILE;
 use crate::host::init::{self, Command, Definition};
+use crate::host::process::{self, Process};
 use crate::host::version;
 use crate::run::job::Children;
-use crate::run::wait;
-use crate::upgrade::state::Lock;
+use crate::upgrade::store::Store;
 use crate::upgrade::swap::{self, Staged};
 use crate::upgrade::{Checksum, Version};
 
 /// How long a command of the init system may take; what it starts is not among these.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long an agent may take to end. It needs two seconds at most.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
@@ -68,7 +62,8 @@ impl Step {
                 Ok(())
             }
             Step::End(programs) => {
-                end(&running(programs));
+                let running = Process::running(programs).into_iter();
+                process::end(&running.map(|process| process.identity).collect::<Vec<_>>());
                 Ok(())
             }
             Step::Remove(path) => remove(path).map_err(|error| on("remove", path, &error)),
@@ -122,7 +117,7 @@ fn copy(checksum: &Checksum, children: &Rc<Children>) -> Result<(), String> {
         .create(folder)
         .map_err(|error| on("make", folder, &error))?;
     // Not in the middle of an upgrade's steps.
-    let _lock = installed.exists().then(|| Lock::take(installed)).transpose().map_err(said)?;
+    let _lock = Store::open(installed).lock_upgrade().map_err(said)?;
     let mut own = File::open("/proc/self/exe")
         .map_err(|error| on("read", Path::new("/proc/self/exe"), &error))?;
     let staged = Staged::for_root(&mut own, checksum, installed).map_err(said)?;
@@ -168,55 +163,6 @@ fn remove(path: &Path) -> io::Result<()> {
     match path.symlink_metadata().is_ok_and(|there| there.is_dir()) {
         true => fs::remove_dir_all(path),
         false => swap::remove(path),
-    }
-}
-
-/// The processes that were started from one of these files, also where it was replaced since,
-/// without this one.
-pub fn running(programs: &[PathBuf]) -> Vec<Pid> {
-    let place = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-    // A folder on the way may be a link.
-    let real = |path: &PathBuf| {
-        let folder = fs::canonicalize(path.parent()?).ok()?;
-        Some(folder.join(path.file_name()?))
-    };
-    let programs: Vec<_> = programs.iter().filter_map(real).collect();
-    let root = place(Path::new("/"));
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let running = processes.filter(|process| {
-        let program = fs::read_link(process.path().join("exe")).unwrap_or_default();
-        let program = program.to_string_lossy();
-        let program = Path::new(program.strip_suffix(" (deleted)").unwrap_or(&program));
-        // Not one of a container that has the same path in a root of its own.
-        programs.iter().any(|known| known == program) && place(&process.path().join("root")) == root
-    });
-    running
-        .filter_map(|process| process.file_name().to_str()?.parse().ok())
-        .filter_map(Pid::from_raw)
-        .filter(|&pid| pid != rustix::process::getpid())
-        .collect()
-}
-
-/// Whether one of these is the agent, and no other of its commands.
-pub fn is_agent(pid: &Pid) -> bool {
-    let arguments = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
-    let arguments = arguments.unwrap_or_default();
-    matches!(arguments.split(|byte| *byte == 0).nth(1), None | Some(b"" | b"run"))
-}
-
-/// Ends these, by force if need be.
-pub fn end(processes: &[Pid]) {
-    let end = Instant::now() + FAREWELL;
-    let left = || processes.iter().filter(|pid| test_kill_process(**pid).is_ok());
-    for pid in left() {
-        // It may be gone by itself, which is as good.
-        let _ = kill_process(*pid, Signal::TERM);
-    }
-    while left().next().is_some() && Instant::now() < end {
-        wait::pause(Duration::from_millis(50));
-    }
-    for pid in left() {
-        let _ = kill_process(*pid, Signal::KILL);
     }
 }
 

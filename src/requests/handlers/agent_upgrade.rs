@@ -155,6 +155,7 @@ impl Upgrade {
                 }
                 log::info!("upgrade to {}: {text}", self.version);
             }
+            Some(Line::Note { text }) => log::warn!("upgrade to {}: {text}", self.version),
             Some(Line::Failed { code, message }) => self.failed = Some(Error::new(code, message)),
             None => log::debug!("upgrade to {}: {line:?}", self.version),
         }

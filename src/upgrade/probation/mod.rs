@@ -9,18 +9,22 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::state::{Lock, Moment, Refused, Stage, State, Store, Trial};
-use super::{Checksum, Version, beside, download_path, guard, installed, staged, swap};
-use crate::host::timestamp::Timestamp;
+use super::roll_back::{self, roll_back};
+use super::state::{Cause, Moment, RolledBack, Stage, State, Trial};
+use super::store::Store;
+use super::{Checksum, Version, download_paths, guard, installed, staged, swap};
+use crate::host::files::beside;
+use crate::host::process::Identity;
 use crate::run::job::Children;
-use crate::wire::rpc;
 
 /// So many starts may come to nothing.
 const STARTS: u32 = 3;
-/// So many versions that were rolled back are remembered.
-const REFUSED: usize = 8;
+/// A confirmation that could not be written down is tried again this often.
+const RETRY: Duration = Duration::from_secs(3);
+/// How long a start waits for a guard that is rolling back already, and restarts this process.
+const GUARD: Duration = Duration::from_secs(10);
 
 /// What the agent knows of its own upgrades. Read once, at the start: every other process that
 /// changes it restarts the agent.
@@ -28,7 +32,20 @@ pub struct Probation {
     store: Store,
     /// Of this very binary, until it is confirmed.
     trial: Option<Trial>,
-    refused: Vec<Refused>,
+    rolled_back: Vec<RolledBack>,
+    confirmation: Confirmation,
+}
+
+/// How far the confirmation of this binary is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Confirmation {
+    /// The gateway has not accepted this binary.
+    Awaited,
+    /// The gateway has accepted it, which is to be written down then. Where `failed`, that was
+    /// tried before.
+    Due { at: Instant, failed: bool },
+    /// There is nothing to confirm.
+    Done,
 }
 
 /// A trial that ended well.
@@ -49,7 +66,7 @@ enum Finding {
     /// the guard may be gone.
     OnTrial { trial: Trial, watch: Duration, rebooted: bool },
     /// This binary is to be given up.
-    GivenUp { checksum: Checksum, reason: String },
+    GivenUp { trial: Trial, cause: Cause, reason: String },
 }
 
 /// To be called at every start, before the first session: counts it, cleans up after upgrades that
@@ -64,56 +81,62 @@ pub fn on_start(children: &Rc<Children>) -> io::Result<Probation> {
         Err(error) => {
             log::warn!("{error}");
             let gone = fs::read_link("/proc/self/exe").unwrap_or_default();
-            return Ok(Probation { store: Store::find(&gone), trial: None, refused: Vec::new() });
+            return Ok(Probation::new(Store::open(&gone), None, Vec::new()));
         }
     };
-    let store = Store::find(&installed);
+    let store = Store::open(&installed);
     let own = || swap::checksum(Path::new("/proc/self/exe"));
-    match settle(&store, &installed, own) {
-        finding @ (Finding::Nothing | Finding::Over) => {
-            if finding == Finding::Over {
-                guard::call_off_now(children);
-            }
-            let refused = store.read().refused;
-            for refused in refused.iter().filter(|refused| !refused.reported) {
-                // The guard has said so in a journal of its own.
-                log::warn!("{}", refused.error());
-            }
-            Ok(Probation { store, trial: None, refused })
+    let trial = match settle(&store, &installed, own) {
+        Finding::Nothing => None,
+        Finding::Over => {
+            guard::call_off_now(children);
+            None
         }
         Finding::OnTrial { trial, watch, rebooted } => {
-            log::info!(
-                "version {} is on probation, start {}: rolled back in {} s unless the gateway \
-                 acknowledges its register",
-                trial.version,
-                trial.starts,
-                watch.as_secs()
-            );
-            // A timer of systemd's is lost with the machine only.
-            let gone = rebooted || !guard::has_timers();
-            let armed = if gone { guard::arm(&trial, &store, watch, children) } else { Ok(()) };
+            tell(&trial, watch);
+            // A guard of systemd's is lost with the machine only.
+            let is_gone = rebooted || !guard::is_systemds(&trial);
+            let armed = if is_gone { guard::arm(&trial, &store, watch, children) } else { Ok(()) };
             if let Err(error) = armed {
-                log::error!("nobody watches over this version's probation: {error}");
+                log::error!(
+                    "nothing will roll back version {} if it fails: the guard can't be started: \
+                     {error}",
+                    trial.version
+                );
             }
-            let refused = store.read().refused;
-            Ok(Probation { store, trial: Some(trial), refused })
+            Some(trial)
         }
-        Finding::GivenUp { checksum, reason } => match roll_back(&store, &checksum, &reason) {
-            Ok(Some(trial)) => {
-                guard::call_off_now(children);
-                Err(Command::new(trial.installed).args(std::env::args_os().skip(1)).exec())
+        Finding::GivenUp { trial, cause, reason } => {
+            match roll_back(&store, &trial, cause, &reason, Some(GUARD)) {
+                Ok(Some(trial)) => {
+                    guard::call_off_now(children);
+                    let mut previous = Command::new(trial.installed);
+                    return Err(previous.args(std::env::args_os().skip(1)).exec());
+                }
+                Ok(None) => {}
+                // Better this version than none; the guard tries again.
+                Err(roll_back::Failure { message, .. }) => log::error!("{message}"),
             }
-            Ok(None) => {
-                let refused = store.read().refused;
-                Ok(Probation { store, trial: None, refused })
-            }
-            // Better this version than none.
-            Err(error) => {
-                log::error!("{error}");
-                Ok(Probation { store, trial: None, refused: Vec::new() })
-            }
-        },
+            None
+        }
+    };
+    let rolled_back = store.read().rolled_back;
+    for untold in rolled_back.iter().filter(|before| trial.is_none() && !before.reported) {
+        // The guard has said so in a journal of its own.
+        log::warn!("{}", untold.in_words());
     }
+    Ok(Probation::new(store, trial, rolled_back))
+}
+
+/// Says that this binary is on trial, and whom to ask while it does not work.
+fn tell(trial: &Trial, watch: Duration) {
+    let Trial { version, starts, .. } = trial;
+    log::info!(
+        "trial of version {version}, start {starts} of {STARTS}: will be rolled back in {} s unless \
+         the gateway accepts it; if it does not work: sudo {} doctor",
+        watch.as_secs(),
+        trial.previous().display()
+    );
 }
 
 /// Finds out what the last processes have left, puts it in order, and counts this start.
@@ -122,11 +145,11 @@ fn settle(store: &Store, installed: &Path, own: impl FnOnce() -> io::Result<Chec
     let _ = store.clean();
     // One that is still at work, started by hand, cleans up by itself.
     if store.read().unfinished.is_some()
-        && let Ok(_lock) = Lock::inherit(installed)
+        && let Ok(_lock) = store.inherit_upgrade()
         && let Some(version) = store.read().unfinished
     {
         log::info!("cleaning up after an upgrade to version {version} that was cut short");
-        clean(installed, &version);
+        clean(store, installed, &version);
         change(store, |state| state.unfinished = None);
     }
     let state = store.read();
@@ -142,125 +165,47 @@ fn settle(store: &Store, installed: &Path, own: impl FnOnce() -> io::Result<Chec
         }
     };
     if own != trial.checksum {
-        clean(installed, &trial.version);
+        clean(store, installed, &trial.version);
         match &trial.stage {
             Stage::Staged => {
                 log::info!("version {} never got into place; it is forgotten", trial.version);
                 change(store, |state| state.trial = None);
             }
-            Stage::RollingBack { reason } => change(store, |state| refuse(state, &trial, reason)),
+            Stage::RollingBack { reason, cause } => {
+                change(store, |state| state.give_up(&trial, *cause, reason));
+            }
         }
         return Finding::Over;
     }
-    let checksum = trial.checksum;
-    if let Stage::RollingBack { reason } = trial.stage {
-        return Finding::GivenUp { checksum, reason };
+    if let Stage::RollingBack { reason, cause } = &trial.stage {
+        let (reason, cause) = (reason.clone(), *cause);
+        return Finding::GivenUp { trial, cause, reason };
     }
     if trial.starts >= STARTS {
-        return Finding::GivenUp { checksum, reason: format!("crashed {STARTS} times") };
+        let reason = format!("it started and ended {STARTS} times");
+        return Finding::GivenUp { trial, cause: Cause::Crashed, reason };
     }
-    let probation = Duration::from_secs(trial.probation);
-    let elapsed = trial.since.elapsed();
-    let watch = probation.saturating_sub(elapsed.unwrap_or_default());
-    let rebooted = elapsed.is_none();
-    let trial = Trial {
-        starts: trial.starts + 1,
-        agent: Some(std::process::id()),
-        since: if rebooted { Moment::now() } else { trial.since },
-        ..trial
-    };
+    let left = trial.left();
+    let rebooted = left.is_none();
+    let watch = left.unwrap_or(Duration::from_secs(trial.probation));
+    let mut trial = trial.run_by(Identity::of(std::process::id()));
+    trial.starts += 1;
+    if rebooted {
+        trial.since = Moment::now();
+    }
     change(store, |state| state.trial = Some(trial.clone()));
     Finding::OnTrial { trial, watch: watch.max(Duration::from_secs(1)), rebooted }
 }
 
-/// Puts the previous binary back in the place of the one with `checksum`. The trial, if that was
-/// on one; restarting is left to the caller.
-///
-/// # Errors
-/// In words, where it can't be put back.
-pub fn roll_back(
-    store: &Store,
-    checksum: &Checksum,
-    reason: &str,
-) -> Result<Option<Trial>, String> {
-    let on_trial = store.read().trial.filter(|trial| trial.checksum == *checksum);
-    let Some(trial) = on_trial else { return Ok(None) };
-    let lock = Lock::take(&trial.previous);
-    // Another process is at it. A file that is gone can't be locked, and need not be.
-    if lock.as_ref().is_err_and(|error| error.code == rpc::BUSY) {
-        return Ok(None);
-    }
-    let decided = store.change(|state| {
-        let trial = state.trial.as_mut().filter(|trial| trial.checksum == *checksum)?;
-        if trial.stage == Stage::Staged {
-            trial.stage = Stage::RollingBack { reason: reason.to_owned() };
-        }
-        Some(trial.clone())
-    });
-    let trial = match decided {
-        Ok(Some(trial)) => trial,
-        Ok(None) => return Ok(None),
-        // A disk that is full is no reason to keep what does not work.
-        Err(error) => {
-            log::error!("{}", super::on("write", store.path(), &error));
-            match store.read().trial {
-                Some(there) if there.checksum == *checksum => trial,
-                // Confirmed while this one waited for its turn.
-                _ => return Ok(None),
-            }
-        }
-    };
-    // Put back already, by a process that got no further; or replaced by hand since.
-    if swap::checksum(&trial.installed).map_or(true, |there| there == *checksum) {
-        log::warn!("rolling back version {}: {reason}", trial.version);
-        if let Err(error) = swap::put_back(&trial.previous, &trial.installed) {
-            change(store, |state| state.trial = None);
-            return Err(format!(
-                "version {} stays: can't put {} back: {error}",
-                trial.version,
-                trial.previous.display()
-            ));
-        }
-    }
-    let refused = store.change(|state| {
-        let ours = state.trial.as_ref().is_some_and(|trial| trial.checksum == *checksum);
-        if ours {
-            refuse(state, &trial, reason);
-        }
-        ours
-    });
-    match refused {
-        // Another process was faster, and restarts it.
-        Ok(false) => Ok(None),
-        Ok(true) => Ok(Some(trial)),
-        Err(error) => {
-            log::error!("{}", super::on("write", store.path(), &error));
-            Ok(Some(trial))
-        }
-    }
-}
-
-/// The trial is over, and its binary not wanted again.
-fn refuse(state: &mut State, trial: &Trial, reason: &str) {
-    log::warn!("version {} was rolled back: {reason}", trial.version);
-    state.trial = None;
-    state.refused.retain(|refused| refused.checksum != trial.checksum);
-    let excess = (state.refused.len() + 1).saturating_sub(REFUSED);
-    state.refused.drain(..excess);
-    state.refused.push(Refused {
-        version: trial.version.clone(),
-        checksum: trial.checksum,
-        reason: reason.to_owned(),
-        at: Timestamp::now().unix(),
-        reported: false,
-    });
-}
-
 /// Removes what an upgrade to `version` may have left; the previous binary stays.
-pub(super) fn clean(installed: &Path, version: &Version) {
-    let paths: [PathBuf; 3] =
-        [download_path(version), staged(installed), beside(installed, ".prev.new")];
-    for path in paths {
+pub(super) fn clean(store: &Store, installed: &Path, version: &Version) {
+    let beside: [PathBuf; 2] = [staged(installed), beside(installed, ".prev.new")];
+    let [first, second] = download_paths(store, version);
+    // Another user may have put something at the first place, which then stays.
+    if let Err(error) = swap::remove(&first) {
+        log::debug!("{}", super::on("remove", &first, &error));
+    }
+    for path in beside.into_iter().chain([second]) {
         if let Err(error) = swap::remove(&path) {
             log::warn!("{}", super::on("remove", &path, &error));
         }
@@ -275,49 +220,95 @@ fn change(store: &Store, change: impl FnOnce(&mut State)) {
 }
 
 impl Probation {
-    /// The gateway has acknowledged a `register`. What to log and to run, if that ended a trial.
-    pub fn confirm(&mut self) -> Option<Confirmed> {
-        let trial = self.trial.as_ref()?;
+    fn new(store: Store, trial: Option<Trial>, rolled_back: Vec<RolledBack>) -> Probation {
+        let confirmation = if trial.is_some() { Confirmation::Awaited } else { Confirmation::Done };
+        Probation { store, trial, rolled_back, confirmation }
+    }
+
+    /// The trial of this binary, until it is confirmed.
+    pub fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
+    }
+
+    /// The gateway has accepted this binary. [`Probation::turn`] writes that down.
+    pub fn accepted(&mut self, now: Instant) {
+        if self.confirmation == Confirmation::Awaited {
+            self.confirmation = Confirmation::Due { at: now, failed: false };
+        }
+    }
+
+    /// The gateway has answered the `register` of this binary, and did not accept it.
+    pub fn refused(&mut self) {
+        let Some(trial) = self.trial.as_mut().filter(|trial| !trial.refused) else { return };
+        trial.refused = true;
+        let checksum = trial.checksum;
+        change(&self.store, |state| {
+            let ours = state.trial.as_mut().filter(|there| there.checksum == checksum);
+            ours.into_iter().for_each(|there| there.refused = true);
+        });
+    }
+
+    /// When the next turn is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.confirmation {
+            Confirmation::Due { at, .. } => Some(at),
+            Confirmation::Awaited | Confirmation::Done => None,
+        }
+    }
+
+    /// Writes down that this binary is confirmed, where that is due. What to run then.
+    pub fn turn(&mut self, now: Instant) -> Option<Confirmed> {
+        let is_due = self.deadline().is_some_and(|due| now >= due);
+        let trial = self.trial.as_ref().filter(|_| is_due)?;
         let confirmed = self.store.change(|state| {
             let ours = state.trial.as_ref().is_some_and(|there| {
                 there.checksum == trial.checksum && there.stage == Stage::Staged
             });
             if ours {
                 state.trial = None;
-                state.refused.clear();
+                state.rolled_back.clear();
             }
             ours
         });
+        let version = trial.version.clone();
         match confirmed {
             Ok(true) => {
-                self.refused.clear();
-                let version = self.trial.take()?.version;
+                self.trial = None;
+                self.rolled_back.clear();
+                self.confirmation = Confirmation::Done;
                 Some(Confirmed { version, call_off: guard::call_off() })
             }
             // The guard was faster; it restarts the service.
             Ok(false) => {
-                log::warn!("acknowledged too late: version {} is given up", trial.version);
+                log::warn!("version {version} was accepted after its deadline; it is rolled back");
                 self.trial = None;
+                self.confirmation = Confirmation::Done;
                 None
             }
-            // The next register tries again.
             Err(error) => {
-                log::error!("can't confirm version {}: {error}", trial.version);
+                if !matches!(self.confirmation, Confirmation::Due { failed: true, .. }) {
+                    let path = self.store.path().display();
+                    log::error!(
+                        "version {version} is accepted, but that can't be written to {path}: \
+                         {error}; it is tried again until version {version} is rolled back"
+                    );
+                }
+                self.confirmation = Confirmation::Due { at: now + RETRY, failed: true };
                 None
             }
         }
     }
 
     /// The roll-backs that the gateway does not know of.
-    pub fn unreported(&self) -> impl Iterator<Item = &Refused> {
-        self.refused.iter().filter(|refused| !refused.reported)
+    pub fn unreported(&self) -> impl Iterator<Item = &RolledBack> {
+        self.rolled_back.iter().filter(|rolled_back| !rolled_back.reported)
     }
 
     /// The gateway has been told.
     pub fn mark_reported(&mut self) {
-        let mark = |all: &mut Vec<Refused>| all.iter_mut().for_each(|one| one.reported = true);
-        mark(&mut self.refused);
-        change(&self.store, |state| mark(&mut state.refused));
+        let mark = |all: &mut Vec<RolledBack>| all.iter_mut().for_each(|one| one.reported = true);
+        mark(&mut self.rolled_back);
+        change(&self.store, |state| mark(&mut state.rolled_back));
     }
 }
 

@@ -40,8 +40,29 @@ impl Machine {
         settle(&self.store, &self.installed, || Ok(own))
     }
 
-    fn refused(&self) -> Option<String> {
-        self.store.read().refused.pop().map(|refused| refused.reason)
+    fn rolled_back(&self) -> Option<String> {
+        self.store.read().rolled_back.pop().map(|before| before.reason)
+    }
+
+    /// A roll-back as the guard does it, which does not wait for another.
+    fn roll_back(&self, trial: &Trial) -> Result<Option<Trial>, roll_back::Failure> {
+        let patience = Some(Duration::ZERO);
+        roll_back(&self.store, trial, Cause::Unacknowledged, "why", patience)
+    }
+
+    /// The trial as it stands on disk once its roll-back was decided on.
+    fn decide(&self) -> Trial {
+        let stage = Stage::RollingBack { reason: "why".to_owned(), cause: Cause::Crashed };
+        let decide = |state: &mut State| {
+            let trial = state.trial.as_mut().unwrap();
+            trial.stage = stage;
+            trial.clone()
+        };
+        self.store.change(decide).unwrap()
+    }
+
+    fn probation(&self, trial: Option<Trial>) -> Probation {
+        Probation::new(self.store.clone(), trial, self.store.read().rolled_back)
     }
 }
 
@@ -49,13 +70,13 @@ impl Machine {
 fn killed_while_downloading_or_staging() {
     let machine = Machine::new();
     let version = Version::try_from(format!("0.1.{}", std::process::id())).unwrap();
-    let download = download_path(&version);
-    fs::write(&download, "half").unwrap();
+    let downloads = download_paths(&machine.store, &version);
+    downloads.iter().for_each(|download| fs::write(download, "half").unwrap());
     machine.folder.file("agent.new", b"half");
     machine.store.change(|state| state.unfinished = Some(version)).unwrap();
     machine.folder.file("upgrade.json.tmp", b"{");
     assert_eq!(machine.start(), Finding::Nothing);
-    assert!(!download.exists());
+    assert!(!downloads.iter().any(|download| download.exists()));
     assert_eq!(machine.folder.names(), ["agent"]);
 }
 
@@ -65,7 +86,7 @@ fn one_that_is_still_dying_is_waited_for() {
     let version = Version::try_from("1".to_owned()).unwrap();
     machine.folder.file("agent.new", b"half");
     machine.store.change(|state| state.unfinished = Some(version)).unwrap();
-    let lock = Lock::take(&machine.installed).unwrap();
+    let lock = machine.store.lock_upgrade().unwrap();
     let dying = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
         drop(lock);
@@ -81,7 +102,7 @@ fn another_upgrade_at_work_is_left_alone() {
     let version = Version::try_from("1".to_owned()).unwrap();
     machine.folder.file("agent.new", b"half");
     machine.store.change(|state| state.unfinished = Some(version)).unwrap();
-    let _lock = Lock::take(&machine.installed).unwrap();
+    let _lock = machine.store.lock_upgrade().unwrap();
     machine.start();
     assert_eq!(machine.folder.names(), ["agent", "agent.new", "upgrade.json"]);
 }
@@ -116,13 +137,15 @@ fn killed_after_the_swap_the_new_one_is_on_trial_and_three_starts_are_all_it_has
         assert_eq!((trial.starts, rebooted), (start, false));
         assert!(watch <= Duration::from_secs(120) && watch > Duration::from_secs(100));
     }
-    let Finding::GivenUp { checksum, reason } = machine.start() else { panic!("a fourth start") };
-    assert_eq!(reason, "crashed 3 times");
-    roll_back(&machine.store, &checksum, &reason).unwrap().unwrap();
+    let Finding::GivenUp { trial, cause, reason } = machine.start() else {
+        panic!("a fourth start")
+    };
+    assert_eq!((cause, &*reason), (Cause::Crashed, "it started and ended 3 times"));
+    roll_back(&machine.store, &trial, cause, &reason, None).unwrap().unwrap();
     assert_eq!(machine.content(), b"old");
-    assert_eq!(machine.refused().unwrap(), reason);
+    assert_eq!(machine.rolled_back().unwrap(), reason);
     assert_eq!(machine.start(), Finding::Nothing);
-    assert_eq!(machine.refused().unwrap(), reason);
+    assert_eq!(machine.rolled_back().unwrap(), reason);
 }
 
 #[test]
@@ -147,20 +170,17 @@ fn a_roll_back_killed_at_any_step_is_gone_on_with() {
         let trial = machine.remember();
         swap::keep_previous(&machine.installed).unwrap();
         machine.swap();
-        let stage = Stage::RollingBack { reason: "why".to_owned() };
-        let decided = Trial { stage, ..trial.clone() };
-        machine.store.change(|state| state.trial = Some(decided)).unwrap();
+        let decided = machine.decide();
         if exchanged {
-            swap::put_back(&trial.previous, &machine.installed).unwrap();
+            swap::put_back(&trial.previous(), &machine.installed).unwrap();
             assert_eq!(machine.start(), Finding::Over);
         } else {
-            let reason = "why".to_owned();
-            let given_up = Finding::GivenUp { checksum: trial.checksum, reason };
-            assert_eq!(machine.start(), given_up);
-            roll_back(&machine.store, &trial.checksum, "why").unwrap().unwrap();
+            let (cause, reason) = (Cause::Crashed, "why".to_owned());
+            assert_eq!(machine.start(), Finding::GivenUp { trial: decided, cause, reason });
+            machine.roll_back(&trial).unwrap().unwrap();
         }
         assert_eq!(machine.content(), b"old");
-        assert_eq!(machine.refused().as_deref(), Some("why"));
+        assert_eq!(machine.rolled_back().as_deref(), Some("why"));
         assert_eq!(machine.folder.names(), ["agent", "upgrade.json"]);
     }
 }
@@ -170,15 +190,42 @@ fn a_guard_of_another_trial_does_nothing() {
     let machine = Machine::new();
     machine.remember();
     machine.swap();
-    let other = checksum_of(b"other");
-    assert_eq!(roll_back(&machine.store, &other, "why"), Ok(None));
+    let other = trial(&machine.installed, b"other");
+    assert!(machine.roll_back(&other).unwrap().is_none());
     assert_eq!(machine.content(), b"new");
-    // Nor does one that finds another at it.
-    let trial = machine.store.read().trial.unwrap();
-    fs::write(&trial.previous, "old").unwrap();
-    let _lock = Lock::take(&trial.previous).unwrap();
-    assert_eq!(roll_back(&machine.store, &trial.checksum, "why"), Ok(None));
+}
+
+#[test]
+fn a_roll_back_waits_for_another_and_then_happens() {
+    let machine = Machine::new();
+    let trial = machine.remember();
+    swap::keep_previous(&machine.installed).unwrap();
+    machine.swap();
+    let lock = machine.store.lock_roll_back(Duration::ZERO).unwrap().unwrap();
+    assert!(machine.roll_back(&trial).unwrap().is_none());
     assert_eq!(machine.content(), b"new");
+    let other = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(lock);
+    });
+    let cause = Cause::Unacknowledged;
+    assert!(roll_back(&machine.store, &trial, cause, "why", None).unwrap().is_some());
+    other.join().unwrap();
+    assert_eq!(machine.content(), b"old");
+}
+
+/// A damaged state file does not end a trial in silence.
+#[test]
+fn a_roll_back_needs_no_state_that_can_be_read() {
+    let machine = Machine::new();
+    let trial = machine.remember();
+    swap::keep_previous(&machine.installed).unwrap();
+    machine.swap();
+    fs::write(machine.store.path(), "{").unwrap();
+    assert!(machine.roll_back(&trial).unwrap().is_some());
+    assert_eq!(machine.content(), b"old");
+    assert_eq!(machine.rolled_back().as_deref(), Some("why"));
+    assert_eq!(machine.folder.names(), ["agent", "upgrade.json", "upgrade.json.bad"]);
 }
 
 #[test]
@@ -186,8 +233,8 @@ fn with_nothing_to_go_back_to_the_new_one_stays() {
     let machine = Machine::new();
     let trial = machine.remember();
     machine.swap();
-    let error = roll_back(&machine.store, &trial.checksum, "why").unwrap_err();
-    assert!(error.contains("agent.prev"), "{error}");
+    let error = machine.roll_back(&trial).unwrap_err();
+    assert!(error.is_final && error.message.contains("agent.prev"), "{error:?}");
     assert_eq!(machine.content(), b"new");
     assert_eq!(machine.start(), Finding::Nothing);
 }
@@ -204,29 +251,47 @@ fn a_trial_of_another_agent_is_its_own_business() {
 }
 
 #[test]
-fn confirmed_the_trial_is_over_and_nothing_is_refused_any_more() {
+fn confirmed_the_trial_is_over_and_nothing_is_banned_any_more() {
     let machine = Machine::new();
     let trial = machine.remember();
     machine.swap();
-    machine.store.change(|state| refuse(state, &trial, "an older one")).unwrap();
+    machine.store.change(|state| state.give_up(&trial, Cause::Crashed, "before")).unwrap();
     machine.store.change(|state| state.trial = Some(trial.clone())).unwrap();
-    let mut probation =
-        Probation { store: machine.store.clone(), trial: Some(trial), refused: Vec::new() };
-    assert!(probation.confirm().is_some());
-    assert!(probation.confirm().is_none());
+    let mut probation = machine.probation(Some(trial));
+    let now = Instant::now();
+    assert!(probation.turn(now).is_none(), "nobody has accepted it");
+    probation.accepted(now);
+    assert!(probation.turn(now).is_some());
+    assert!(probation.turn(now).is_none() && probation.deadline().is_none());
     assert_eq!(machine.folder.names(), ["agent"]);
+}
+
+#[test]
+fn a_confirmation_that_cannot_be_written_is_tried_again() {
+    let machine = Machine::new();
+    let trial = machine.remember();
+    machine.swap();
+    let mut probation = machine.probation(Some(trial));
+    let now = Instant::now();
+    let lock = machine.folder.path().join("upgrade.json.lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    probation.accepted(now);
+    assert!(probation.turn(now).is_none());
+    assert_eq!(probation.deadline(), Some(now + RETRY));
+    fs::remove_dir(&lock).unwrap();
+    assert!(probation.turn(now + RETRY - Duration::from_millis(1)).is_none());
+    assert!(probation.turn(now + RETRY).is_some());
 }
 
 #[test]
 fn what_is_being_rolled_back_is_not_confirmed() {
     let machine = Machine::new();
     let trial = machine.remember();
-    let stage = Stage::RollingBack { reason: "why".to_owned() };
-    let decided = Trial { stage, ..trial.clone() };
-    machine.store.change(|state| state.trial = Some(decided)).unwrap();
-    let mut probation =
-        Probation { store: machine.store.clone(), trial: Some(trial), refused: Vec::new() };
-    assert!(probation.confirm().is_none());
+    machine.decide();
+    let mut probation = machine.probation(Some(trial));
+    probation.accepted(Instant::now());
+    assert!(probation.turn(Instant::now()).is_none() && probation.deadline().is_none());
     assert!(machine.store.read().trial.is_some());
 }
 
@@ -238,39 +303,24 @@ fn a_roll_back_needs_no_state_that_can_be_written() {
     swap::keep_previous(&machine.installed).unwrap();
     machine.swap();
     fs::create_dir(machine.folder.path().join("upgrade.json.tmp")).unwrap();
-    let rolled_back = roll_back(&machine.store, &trial.checksum, "why").unwrap();
-    assert_eq!(rolled_back, Some(trial));
+    assert_eq!(machine.roll_back(&trial).unwrap(), Some(trial));
     assert_eq!(machine.content(), b"old");
-}
-
-#[test]
-fn all_that_was_rolled_back_is_refused() {
-    let machine = Machine::new();
-    for number in 0..=u8::try_from(REFUSED).unwrap() {
-        let checksum = checksum_of(&[number]);
-        let trial = Trial { checksum, ..trial(&machine.installed, b"new") };
-        machine.store.change(|state| refuse(state, &trial, "why")).unwrap();
-    }
-    let refused: Vec<_> = machine.store.read().refused.iter().map(|one| one.checksum).collect();
-    let newest: Vec<_> = (1..=u8::try_from(REFUSED).unwrap()).map(|n| checksum_of(&[n])).collect();
-    assert_eq!(refused, newest);
 }
 
 #[test]
 fn a_roll_back_is_reported_once() {
     let machine = Machine::new();
     let trial = machine.remember();
-    machine.store.change(|state| refuse(state, &trial, "why")).unwrap();
-    let refused = machine.store.read().refused;
-    let mut probation = Probation { store: machine.store.clone(), trial: None, refused };
+    machine.store.change(|state| state.give_up(&trial, Cause::Crashed, "why")).unwrap();
+    let mut probation = machine.probation(None);
     assert_eq!(probation.unreported().next().unwrap().reason, "why");
     probation.mark_reported();
     assert!(probation.unreported().next().is_none());
-    let refused = machine.store.read().refused.pop().unwrap();
-    assert!(refused.reported);
-    let error = refused.error();
-    assert_eq!(error.code, rpc::UNFIT);
+    let rolled_back = machine.store.read().rolled_back.pop().unwrap();
+    assert!(rolled_back.reported);
+    let error = rolled_back.error();
+    assert_eq!(error.code, crate::wire::rpc::UNFIT);
     assert!(error.to_string().contains("was rolled back at 2"), "{error}");
-    assert!(error.to_string().contains("reason: why"), "{error}");
-    assert_eq!(previous(&machine.installed), trial.previous);
+    assert!(error.to_string().contains(": why; this binary is refused"), "{error}");
+    assert_eq!(previous(&machine.installed), trial.previous());
 }

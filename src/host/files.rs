@@ -1,0 +1,144 @@
+//! Files that are this user's alone. Any user can lock a file or folder that he can open, and
+//! `flock` needs no more than the permission to read; so nothing that another user can open is
+//! locked or waited for.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use crate::run::wait;
+
+const STEP: Duration = Duration::from_millis(20);
+
+/// A lock, which is given back when the value is dropped and with the process at the latest.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks the file at `path`, which is made for it with mode 0600, and waits `patience` while
+    /// another process has it. None where that process still has it then.
+    ///
+    /// # Errors
+    /// The operating system's own, or that the file is another user's.
+    pub fn take(path: &Path, patience: Duration) -> io::Result<Option<Lock>> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)?;
+        let there = file.metadata()?;
+        if there.uid() != geteuid().as_raw() {
+            return Err(io::Error::other(format!("it belongs to user {}", there.uid())));
+        }
+        if there.mode() & 0o077 != 0 {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        let started = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(Lock { _file: file })),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if started.elapsed() >= patience => return Ok(None),
+                Err(Errno::WOULDBLOCK) => wait::pause(STEP),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Makes the folder at `path`, with mode 0700. A folder that is there already loses what others
+/// may do with it.
+///
+/// # Errors
+/// The operating system's own, or that the folder is another user's.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    if !path.exists() {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    }
+    let there = fs::metadata(path)?;
+    let user = geteuid();
+    if there.uid() != user.as_raw() && !user.is_root() {
+        return Err(io::Error::other(format!("it belongs to user {}", there.uid())));
+    }
+    match there.mode() & 0o077 {
+        0 => Ok(()),
+        _ => fs::set_permissions(path, Permissions::from_mode(0o700)),
+    }
+}
+
+/// `path` with `suffix` after its name.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let name = format!("vmkit-test-files-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_and_read_by_nobody_else() {
+        let folder = Folder::new("lock");
+        let path = folder.0.join("lock");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let lock = Lock::take(&path, Duration::ZERO).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert!(lock.is_some());
+        let started = Instant::now();
+        assert!(Lock::take(&path, Duration::from_millis(50)).unwrap().is_none());
+        assert!(started.elapsed() >= Duration::from_millis(50));
+        drop(lock);
+        assert!(Lock::take(&path, Duration::ZERO).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_link_is_no_lock() {
+        let folder = Folder::new("link");
+        let (target, path) = (folder.0.join("target"), folder.0.join("lock"));
+        symlink(&target, &path).unwrap();
+        assert!(Lock::take(&path, Duration::ZERO).is_err());
+        assert!(!target.exists());
+    }
+
+    #[test]
+    fn a_folder_becomes_private() {
+        let folder = Folder::new("private");
+        let made = folder.0.join("a/b");
+        private_folder(&made).unwrap();
+        assert_eq!(mode(&made), 0o700);
+        fs::set_permissions(&made, Permissions::from_mode(0o755)).unwrap();
+        private_folder(&made).unwrap();
+        assert_eq!(mode(&made), 0o700);
+        assert!(private_folder(Path::new("/dev/null/x")).is_err());
+    }
+}

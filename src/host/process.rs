@@ -1,0 +1,319 @@
+//! Who a process is. The one reader of `/proc/<pid>`, by which doctor, install, the guard and the
+//! revival decide.
+//!
+//! A pid alone means nothing: the number may be another process's by now, and any user can start
+//! a process under any name. A process counts as the agent's only with the same user, root and
+//! mount namespace as this process, and is remembered with its start time and boot. Nothing here
+//! executes a file through another process's `/proc` entry.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{
+    Pid, PidfdFlags, Signal, geteuid, kill_process, pidfd_open, pidfd_send_signal,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::run::wait;
+
+/// A process as `/proc` has it at one moment.
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub identity: Identity,
+    groups: Vec<u32>,
+    /// The path of the file that the process was started from, where this user may know. The file
+    /// there may be another one by now.
+    pub program: Option<PathBuf>,
+}
+
+/// What tells a process from all others, also from one that has its number later.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+pub struct Identity {
+    pub pid: u32,
+    /// As [`boot`] has it.
+    boot: String,
+    /// In the kernel's ticks of 1/100 s since the boot.
+    started: u64,
+    /// The effective user.
+    pub user: u32,
+}
+
+/// How long processes may take to end by themselves. The agent needs two seconds at most.
+const FAREWELL: Duration = Duration::from_secs(5);
+const STEP: Duration = Duration::from_millis(50);
+/// The kernel's ticks for programs, on every architecture.
+const TICKS: u64 = 100;
+
+impl Identity {
+    /// The process that has this number now; none if there is none.
+    pub fn of(pid: u32) -> Option<Identity> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let user = *ids(&status, "Uid:").get(1)?;
+        Some(Identity { pid, boot: boot(), started: start_time(pid)?, user })
+    }
+
+    /// Whether the process still runs. A process that has ended and was not reaped does not.
+    pub fn lives(&self) -> bool {
+        start_time(self.pid) == Some(self.started) && self.boot == boot()
+    }
+
+    /// When the process was started, in seconds since 1970.
+    pub fn started_at(&self) -> Option<i64> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let booted: i64 =
+            stat.lines().find_map(|line| line.strip_prefix("btime "))?.parse().ok()?;
+        i64::try_from(self.started / TICKS).ok().map(|seconds| booted + seconds)
+    }
+
+    /// Sends a signal to this process and to no other: by a descriptor of the process, or, on a
+    /// kernel without, right after its start time was compared.
+    fn signal(&self, signal: Signal) {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };
+        let descriptor = pidfd_open(pid, PidfdFlags::empty());
+        if !self.lives() {
+            return;
+        }
+        // The process may be gone by now, which is as good.
+        let _ = match descriptor {
+            Ok(descriptor) => pidfd_send_signal(descriptor, signal),
+            Err(_) => kill_process(pid, signal),
+        };
+    }
+}
+
+/// Ends these processes: by SIGTERM, and by SIGKILL those that are left after a while.
+pub fn end(processes: &[Identity]) {
+    let give_up = Instant::now() + FAREWELL;
+    processes.iter().for_each(|process| process.signal(Signal::TERM));
+    while processes.iter().any(Identity::lives) {
+        if Instant::now() >= give_up {
+            processes.iter().for_each(|process| process.signal(Signal::KILL));
+            return;
+        }
+        wait::pause(STEP);
+    }
+}
+
+impl Process {
+    /// This process.
+    pub fn own() -> Process {
+        let pid = std::process::id();
+        let unknown = || Process {
+            identity: Identity { pid, boot: boot(), started: 0, user: geteuid().as_raw() },
+            groups: Vec::new(),
+            program: None,
+        };
+        Process::find(pid).unwrap_or_else(unknown)
+    }
+
+    pub fn find(pid: u32) -> Option<Process> {
+        let identity = Identity::of(pid)?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let mut groups = ids(&status, "Groups:");
+        groups.extend(ids(&status, "Gid:").get(1));
+        let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let program = program.map(|program| program.to_string_lossy().into_owned());
+        let program =
+            program.map(|shown| shown.strip_suffix(" (deleted)").unwrap_or(&shown).into());
+        Some(Process { identity, groups, program })
+    }
+
+    /// The processes of ours that were started from one of these files, also where the file was
+    /// replaced since. This process is not among them.
+    pub fn running(programs: &[PathBuf]) -> Vec<Process> {
+        // A folder on the way may be a link.
+        let real = |path: &PathBuf| {
+            let folder = fs::canonicalize(path.parent()?).ok()?;
+            Some(folder.join(path.file_name()?))
+        };
+        let programs: Vec<PathBuf> = programs.iter().filter_map(real).collect();
+        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_one = |process: &Process| {
+            process.program.as_ref().is_some_and(|program| programs.contains(program))
+                && process.identity.pid != std::process::id()
+                && process.is_ours()
+        };
+        pids.filter_map(Process::find).filter(is_one).collect()
+    }
+
+    /// The agents of ours that were started from `installed`.
+    pub fn agents(installed: &Path) -> Vec<Process> {
+        let mut agents = Process::running(&[installed.to_owned()]);
+        agents.retain(Process::is_agent);
+        agents
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.identity.pid
+    }
+
+    /// Whether the process was started from the very file that is at `path` now.
+    pub fn runs_file(&self, path: &Path) -> bool {
+        let running = place(&format!("/proc/{}/exe", self.pid()));
+        running.is_some() && running == fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    }
+
+    /// The variables that the process was started with, where this user may know.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let bytes = fs::read(format!("/proc/{}/environ", self.pid())).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let variables = text.split('\0').filter_map(|variable| variable.split_once('='));
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Whether systemd has started the process as the service.
+    pub fn is_service(&self) -> bool {
+        let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid()));
+        groups.is_ok_and(|groups| groups.contains("/vmkit-agent.service"))
+    }
+
+    /// What the process sees at `path`, as a path of ours; `path` itself where we may not look.
+    pub fn view(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        match fs::metadata(&root) {
+            Ok(_) => root.join(path.strip_prefix("/").unwrap_or(path)),
+            Err(_) => path.to_owned(),
+        }
+    }
+
+    /// Whether the bits of the file's mode let the process write to it.
+    pub fn may_write(&self, file: &fs::Metadata) -> bool {
+        let user = self.identity.user;
+        let bit = if file.uid() == user {
+            0o200
+        } else if self.groups.contains(&file.gid()) {
+            0o020
+        } else {
+            0o002
+        };
+        user == 0 || file.mode() & bit != 0
+    }
+
+    /// Whether the process is of the same user, root and mount namespace as this process. In a
+    /// namespace of its own, any user can have any file under any path.
+    fn is_ours(&self) -> bool {
+        let same = |name| {
+            let theirs = place(&format!("/proc/{}/{name}", self.pid()));
+            theirs.is_some() && theirs == place(&format!("/proc/self/{name}"))
+        };
+        self.identity.user == geteuid().as_raw() && same("root") && same("ns/mnt")
+    }
+
+    /// Whether the process, which is of our program, is the agent and no other command.
+    fn is_agent(&self) -> bool {
+        let arguments = fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
+        matches!(arguments.split(|byte| *byte == 0).nth(1), None | Some(b"" | b"run"))
+    }
+}
+
+/// The boot of the kernel and the start of process 1, which a container's restart changes.
+pub fn boot() -> String {
+    let kernel = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let first = start_time(1).map_or(String::new(), |ticks| ticks.to_string());
+    format!("{} {first}", kernel.trim())
+}
+
+/// Seconds since the boot, which no clock's correction moves.
+pub fn uptime() -> u64 {
+    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    text.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
+}
+
+/// When a process was started, in the kernel's ticks; none where it has ended.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold anything, also parentheses.
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
+    let has_ended = matches!(fields.next()?, "Z" | "X");
+    let started = fields.nth(18)?.parse().ok()?;
+    (!has_ended).then_some(started)
+}
+
+/// The device and inode that a path leads to.
+fn place(path: &str) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// The numbers of a line of `/proc/<pid>/status`: of the users, real, effective, saved, for files.
+fn ids(status: &str, name: &str) -> Vec<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_default().split_whitespace().flat_map(str::parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    /// A child that sleeps, ended with the test.
+    struct Sleeper(std::process::Child);
+
+    impl Sleeper {
+        fn new() -> Sleeper {
+            Sleeper(Command::new("sleep").arg("60").spawn().unwrap())
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn this_process_is_itself_and_ours() {
+        let process = Process::own();
+        assert_eq!(process.identity.user, geteuid().as_raw());
+        assert!(process.is_ours() && process.identity.lives());
+        assert!(process.runs_file(&std::env::current_exe().unwrap()));
+        assert!(!process.runs_file(Path::new("/bin/sh")));
+    }
+
+    #[test]
+    fn another_start_boot_or_user_is_another_process() {
+        let own = Process::own().identity;
+        assert_eq!(Identity::of(own.pid), Some(own.clone()));
+        assert!(!Identity { started: own.started + 1, ..own.clone() }.lives());
+        assert!(!Identity { boot: "another".to_owned(), ..own.clone() }.lives());
+        assert_eq!(Identity::of(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_signal_reaches_the_process_that_was_meant_and_no_other() {
+        let mut sleeper = Sleeper::new();
+        let identity = Identity::of(sleeper.0.id()).unwrap();
+        end(&[Identity { started: identity.started + 1, ..identity.clone() }]);
+        assert!(sleeper.0.try_wait().unwrap().is_none());
+        end(std::slice::from_ref(&identity));
+        assert!(!identity.lives(), "a process that was not reaped counts as ended");
+    }
+
+    #[test]
+    fn the_bits_that_count_are_the_owners_else_the_groups_else_everyones() {
+        let path = std::env::temp_dir().join(format!("vmkit-test-bits-{}", std::process::id()));
+        fs::write(&path, "").unwrap();
+        let own = fs::metadata(&path).unwrap();
+        let process = |user, group| Process {
+            identity: Identity { user, ..Process::own().identity },
+            groups: vec![group],
+            program: None,
+        };
+        let stranger = own.uid() + 1;
+        for (mode, by_group, by_others) in
+            [(0o660, true, false), (0o600, false, false), (0o602, false, true)]
+        {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let file = fs::metadata(&path).unwrap();
+            assert!(process(own.uid(), own.gid() + 1).may_write(&file));
+            assert_eq!(process(stranger, own.gid()).may_write(&file), by_group, "{mode:o}");
+            assert_eq!(process(stranger, own.gid() + 1).may_write(&file), by_others, "{mode:o}");
+            assert!(process(0, 0).may_write(&file));
+        }
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,55 @@
+//! Whether systemd has tried in vain to start a binary on trial. A binary that does not get as far
+//! as to count its own starts is counted by systemd alone, as `NRestarts`.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::host::init;
+use crate::run::job::Children;
+
+/// So many starts may come to nothing.
+const ENOUGH: u64 = 3;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The failed starts since the first look.
+#[derive(Default)]
+pub struct FailedStarts {
+    last: Option<u64>,
+    count: u64,
+}
+
+impl FailedStarts {
+    /// Asks systemd, and says whether the binary is to be given up.
+    pub fn are_enough(&mut self, children: &Rc<Children>) -> bool {
+        let show = ["systemctl", "show", "--property=NRestarts", "--value", "vmkit-agent"];
+        let shown = init::run(&show, PATIENCE, children).unwrap_or_default();
+        shown.trim().parse().is_ok_and(|restarts| self.see(restarts))
+    }
+
+    /// A restart by hand sets systemd's count back to zero.
+    fn see(&mut self, restarts: u64) -> bool {
+        let before = self.last.replace(restarts);
+        self.count += match before {
+            None => 0,
+            Some(before) => restarts.checked_sub(before).unwrap_or(restarts),
+        };
+        self.count >= ENOUGH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_from_before_the_trial_do_not_count() {
+        let mut failed = FailedStarts::default();
+        for (restarts, enough) in [(7, false), (7, false), (0, false), (1, false), (3, true)] {
+            assert_eq!(failed.see(restarts), enough, "{restarts}");
+        }
+        let mut failed = FailedStarts::default();
+        for (restarts, enough) in [(0, false), (2, false), (3, true)] {
+            assert_eq!(failed.see(restarts), enough, "{restarts}");
+        }
+    }
+}
