@@ -3,7 +3,7 @@
 use std::fs;
 
 /// All there is at the top: more would hide it.
-const TOP_LEVEL: &str = ".cargo .ci .git .gitignore Cargo.lock Cargo.toml LICENSE Makefile \
+const TOP_LEVEL: &str = ".cargo .ci .git .github .gitignore Cargo.lock Cargo.toml LICENSE Makefile \
      README.md build.rs deny.toml dist rustfmt.toml src tests";
 
 /// What the agent is made of by design, and what has joined since: small, well kept and in use all

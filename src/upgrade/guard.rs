@@ -18,7 +18,6 @@ use super::state::{Cause, Trial};
 use super::store::{Store, Unreadable};
 use super::{Checksum, Version, after_boot, revive};
 use crate::host::init::{self, Init};
-use crate::host::process::Process;
 use crate::run::job::Children;
 use crate::run::wait::{self, Waiter};
 
@@ -207,9 +206,8 @@ fn current(store: &Store, order: &Order) -> Option<Trial> {
 
 /// Why the binary on trial is given up, for programs and for people.
 fn verdict(trial: &Trial, failed_to_start: bool) -> (Cause, String) {
-    let runs = || !Process::agents(&trial.installed).is_empty();
-    if failed_to_start || (trial.starts == 0 && !has_systemd() && !runs()) {
-        let reason = "it never started; see the log of the service from that time";
+    if failed_to_start || trial.starts == 0 {
+        let reason = "it never got as far as to count its start; see the log of the service";
         (Cause::NeverStarted, reason.to_owned())
     } else if trial.refused {
         (Cause::Refused, "the gateway did not accept its register".to_owned())

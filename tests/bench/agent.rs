@@ -50,6 +50,7 @@ impl Agent {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env(MARK, &mark)
+            .env("STATE_DIRECTORY", mark.with_extension("state"))
             .env("VMKIT_AGENT_TOKEN", "vmkit-test-bench-token")
             .env("VMKIT_INSTANCE_ID", "vmkit-test-bench")
             .env("VMKIT_GATEWAY_URL", url)

@@ -63,6 +63,7 @@ fn spawn(program: &Path, url: &str, workplace: &Workplace) -> io::Result<Agent> 
         .env("VMKIT_GATEWAY_URL", url)
         .env("VMKIT_CA_FILE", workplace.ca_file())
         .env("VMKIT_INSTANCE_ID", INSTANCE)
+        .env("STATE_DIRECTORY", workplace.path().join("state"))
         // This is how the agent knows that a journal is at the other end, and not to use syslog.
         .env("JOURNAL_STREAM", format!("{}:{}", file.st_dev, file.st_ino))
         // To the agent a proxy is a proxy, also on the way to loopback.

@@ -42,7 +42,7 @@ fn replaces_the_agent_and_is_confirmed() {
     vm.reboot();
     gateway.wait_for_register(mark, &new.version, PATIENCE);
     let again = &vm.journal(UNIT)[said..];
-    assert!(!again.iter().any(|line| line.holds(&["probation"])), "{again:#?}");
+    assert!(!again.iter().any(|line| line.holds(&["trial of version"])), "{again:#?}");
 }
 
 #[test]

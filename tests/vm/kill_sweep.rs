@@ -59,7 +59,7 @@ fn sweep(points: u32, kill: fn(&mut Bare)) {
 
 /// What the log says after each stage, in their order.
 const STAGES: [&str; 7] =
-    ["requested", DOWNLOADED, "tested", "watches", "swapped", "probation", "confirmed"];
+    ["requested", DOWNLOADED, "tested", "watches", "swapped", "trial of version", "confirmed"];
 const DOWNLOADED: &str = "verified";
 
 struct World {
@@ -156,7 +156,7 @@ impl World {
         let known = ["bin/vmkit-agent", "bin/vmkit-agent.prev", "state/upgrade.json"];
         let left = || {
             let mut files = bare.files();
-            files.retain(|file| !known.contains(&file.as_str()));
+            files.retain(|file| !known.contains(&file.as_str()) && !file.ends_with(".lock"));
             let state = bare.state();
             let busy = ["trial", "unfinished"].iter().any(|word| state.contains(word));
             (files, busy.then_some(state))

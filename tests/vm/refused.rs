@@ -57,13 +57,10 @@ fn for_the_state_of_the_disk() {
     let (vm, new) = (&scene.vm, Release::next());
     let before = Before::of(&scene);
 
-    vm.sh("mount -t tmpfs -o size=256k none /tmp");
-    before.assert_refused(scene.upgrade(&new), DOWNLOAD_FAILED, &["/tmp"]);
-    vm.sh("umount /tmp");
-
-    vm.sh("mv /tmp /tmp.away");
-    before.assert_refused(scene.upgrade(&new), DOWNLOAD_FAILED, &["/tmp"]);
-    vm.sh("mv /tmp.away /tmp");
+    vm.sh("for folder in /tmp /var/lib/vmkit-agent; do mount -t tmpfs -o size=256k none $folder; done");
+    let nowhere = &["/var/lib/vmkit-agent", "room"];
+    before.assert_refused(scene.upgrade(&new), DOWNLOAD_FAILED, nowhere);
+    vm.sh("umount /tmp /var/lib/vmkit-agent");
 
     vm.sh("mount --bind /usr/local /usr/local; mount -o remount,bind,ro /usr/local");
     before.assert_refused(scene.upgrade(&new), NOT_REPLACED, &["/usr/local/bin", "read-only"]);
@@ -79,6 +76,19 @@ fn for_the_state_of_the_disk() {
     scene.gateway.wait_for_register(before.mark, &Release::current().version, PATIENCE);
     let refusal = scene.upgrade(&new);
     scene_full.assert_refused(refusal, NOT_REPLACED, &["/usr/local/bin", "room"]);
+}
+
+/// Any user can fill it.
+#[test]
+fn but_not_for_a_tmp_that_is_full() {
+    let scene = Scene::installed();
+    let new = Release::next();
+    scene.vm.sh("mount -t tmpfs -o size=256k none /tmp");
+    let mark = scene.gateway.mark();
+    scene.upgrade(&new).expect("the state folder has room");
+    scene.gateway.wait_for_register(mark, &new.version, PATIENCE);
+    let told = ["/tmp has", "/var/lib/vmkit-agent/vmkit-agent-"];
+    scene.vm.wait_for_journal(UNIT, 0, &told, PATIENCE);
 }
 
 /// The binary is tried where it is going to run from, never in /tmp.

@@ -112,7 +112,7 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
         return Ok(());
     }
     say(&Step::Run(command).to_string());
-    let watch = Watch::new(init, &children);
+    let mut watch = Watch::new(init, &children);
     if let Err(problem) = init::run(command, START, &children) {
         watch.show_log();
         return Err(Error::Failed(format!("{problem}; see the log: {}", init.log_command())));

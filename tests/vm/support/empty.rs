@@ -12,9 +12,9 @@ pub struct Empty {
 }
 
 impl Empty {
-    /// Runs this release as its first process. `more` are docker's options.
+    /// Runs this release as its first process.
     #[track_caller]
-    pub fn run(release: &Release, gateway: &Gateway, more: &[&str]) -> Empty {
+    pub fn run(release: &Release, gateway: &Gateway) -> Empty {
         let mut import = Command::new("sh");
         let script =
             r#"tar --transform 's,.*,vmkit-agent,' -c "$0" | docker import --change "$1" -"#;
@@ -33,7 +33,6 @@ impl Empty {
         ];
         let mut arguments = vec!["run", "--detach", "--network=host", "--hostname=vm"];
         arguments.extend(options.iter().map(String::as_str));
-        arguments.extend(more);
         arguments.extend(["--env=VMKIT_CA_FILE=/ca.pem", &empty.image, "/vmkit-agent"]);
         docker(&arguments);
         empty

@@ -121,12 +121,12 @@ impl Scene {
         });
     }
 
-    /// The names of all that the agent may leave on the disk, sorted.
+    /// The names of all that the agent may leave on the disk, sorted. Lock files stay.
     #[track_caller]
     pub fn files(&self) -> Vec<String> {
         let found = self
             .vm
-            .sh("find /usr/local/bin /var/lib/vmkit-agent /tmp ! -type d 2>/dev/null || true");
+            .sh("find /usr/local/bin /var/lib/vmkit-agent /tmp ! -type d ! -name '*.lock' 2>/dev/null || true");
         let mut files: Vec<String> = found.lines().map(str::to_owned).collect();
         files.sort();
         files
