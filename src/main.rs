@@ -21,6 +21,7 @@ use agent::{Agent, Ending};
 use config::{Config, UpgradeConfig};
 use host::version;
 use operator::{doctor, install};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use wire::dial;
 
 const HELP: &str = "\
@@ -61,6 +62,7 @@ const USAGE: u8 = 64;
 const CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
+    keep_out_of_core_dumps();
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)
         .map(|argument| argument.to_string_lossy().into_owned())
@@ -102,6 +104,13 @@ fn main() -> ExitCode {
             fail(USAGE, &format!("vmkit-agent: {problem}; see vmkit-agent --help"))
         }
     }
+}
+
+/// A core dump would hold the token, and every command may read it. Children inherit the limit.
+fn keep_out_of_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // Everybody may lower a limit: there is nothing that could fail.
+    let _ = setrlimit(Resource::Core, none);
 }
 
 fn run() -> ExitCode {

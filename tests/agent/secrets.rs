@@ -56,6 +56,18 @@ fn the_token_is_not_in_the_environment_of_docker() {
     assert!(!environment.contains(TOKEN), "{environment}");
 }
 
+/// Nor does a crash write it to the disk.
+#[test]
+fn no_core_is_dumped() {
+    let peer = Peer::plain();
+    let agent = Agent::dialing(&peer).start();
+    peer.accept_registered().assert_quiet();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.pid())).expect("it runs");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let core: Vec<_> = core.expect("the kernel has one").split_whitespace().collect();
+    assert_eq!(core[4..], ["0", "0", "bytes"], "soft and hard");
+}
+
 /// Its words go into the log, into the status and back to it; the token in them does not.
 #[test]
 fn a_gateway_that_repeats_the_token_is_not_repeated() {
