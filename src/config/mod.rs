@@ -121,6 +121,13 @@ impl Config {
         })
     }
 
+    /// The proxy that leads to the gateway. A `ws:` URL has none: without TLS the proxy, and everybody
+    /// on the way to it, would see the token.
+    pub fn gateway_proxy(&self) -> Option<&Proxy> {
+        let proxy = self.proxy.as_ref().filter(|_| self.gateway.tls());
+        proxy.filter(|proxy| !proxy.is_no_proxy(self.gateway.uri()))
+    }
+
     /// Whether an agent could be started with what a file like [`ENV_FILE`] holds. No token is no
     /// fault: that may come later, or from elsewhere.
     ///
