@@ -43,3 +43,4 @@ mod configuration;
 mod log_output;
 mod secrets;
 mod threads;
+mod token_of_file;
