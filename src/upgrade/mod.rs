@@ -22,6 +22,7 @@ mod upgrader;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
@@ -36,6 +37,8 @@ pub use upgrader::{REQUEST, by_hand, clean_up, supervised};
 
 /// The variable that names the folder in which systemd keeps a service's state.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+/// How long an upgrade may take up to the swap.
+pub const DEADLINE: Duration = Duration::from_secs(600);
 /// The longest URL that is taken; the whole request has to fit into one variable.
 const URL_LIMIT: usize = 8192;
 
