@@ -20,7 +20,7 @@ use std::time::Duration;
 use agent::{Agent, Ending};
 use config::{Config, UpgradeConfig};
 use host::version;
-use operator::{doctor, install};
+use operator::{doctor, input, install};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use wire::dial;
 
@@ -36,8 +36,10 @@ usage: vmkit-agent [run]     dial the gateway and serve it until SIGTERM
                              say what is wrong here, and the next command to type; changes nothing
        vmkit-agent uninstall [--purge] [--dry-run]
                              remove it again; --purge: the configuration and the state too
-       vmkit-agent upgrade --url URL --sha256 HEX --version VERSION
-                             replace this binary, and go back by itself if that is no good
+       vmkit-agent upgrade --url URL|- --sha256 HEX --version VERSION
+                             replace this binary, and go back by itself if that is no good; with
+                             - the URL is read from standard input: every user of this machine
+                             can read arguments, and a URL may hold a password or a key
        vmkit-agent --version
        vmkit-agent --help
 
@@ -145,17 +147,31 @@ fn examine(json: bool) -> ExitCode {
 }
 
 fn upgrade_by_hand(options: &[&str]) -> ExitCode {
-    const USAGE_LINE: &str = "vmkit-agent upgrade --url URL --sha256 HEX --version VERSION";
+    const USAGE_LINE: &str = "vmkit-agent upgrade --url URL|- --sha256 HEX --version VERSION";
     let Some([url, checksum, version]) = take(options, ["--url", "--sha256", "--version"]) else {
         return fail(USAGE, &format!("usage: {USAGE_LINE}"));
     };
     let (Some(url), Some(checksum), Some(version)) = (url, checksum, version) else {
         return fail(USAGE, &format!("all three are needed: {USAGE_LINE}"));
     };
-    let request = match upgrade::Request::check(version, url, checksum) {
+    let is_argument = url != "-";
+    let url = match is_argument {
+        true => url.to_owned(),
+        false => match input::line("URL: ") {
+            Ok(line) => line,
+            Err(error) => return fail(1, &format!("vmkit-agent: can't read the URL: {error}")),
+        },
+    };
+    let request = match upgrade::Request::check(version, &url, checksum) {
         Ok(request) => request,
         Err(problem) => return fail(USAGE, &format!("vmkit-agent: {problem}")),
     };
+    if is_argument && request.url.may_hold_a_secret() {
+        complain(
+            "vmkit-agent: warning: every user of this machine can read the user or the query of \
+             --url in the list of processes; give such a URL by standard input: --url -",
+        );
+    }
     let config = match UpgradeConfig::load() {
         Ok(config) => config,
         Err(error) => return fail(CONFIG, &format!("vmkit-agent: {error}")),
@@ -218,7 +234,11 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn fail(status: u8, message: &str) -> ExitCode {
+    complain(message);
+    ExitCode::from(status)
+}
+
+fn complain(message: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{message}");
-    ExitCode::from(status)
 }

@@ -211,6 +211,11 @@ impl DownloadUrl {
         &self.0
     }
 
+    /// Whether it has a user part or a query.
+    pub fn may_hold_a_secret(&self) -> bool {
+        self.0.query().is_some() || self.0.authority().is_some_and(|it| it.as_str().contains('@'))
+    }
+
     fn is_https(&self) -> bool {
         self.0.scheme() == Some(&Scheme::HTTPS)
     }
