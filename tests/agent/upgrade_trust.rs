@@ -117,6 +117,20 @@ fn what_an_upgrade_starts_does_not_get_the_proxys_password() {
     }
 }
 
+/// A proxy would see all of it, and its localhost is another.
+#[test]
+fn not_through_the_proxy_where_there_is_no_tls() {
+    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
+    let (port, heads) = proxy();
+    let setup = dialing(&peer).env("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
+    let _agent = setup.start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    let response = session.request(1, "agent_upgrade", params(&url, &next));
+    assert_eq!(*response.result(), json!({"status": "upgrading"}));
+    assert!(heads.try_recv().is_err(), "the proxy was asked");
+}
+
 #[test]
 fn not_from_a_server_that_nobody_vouches_for() {
     let (peer, server, next) = (Peer::plain(), Server::tls(), Release::next());
