@@ -31,7 +31,8 @@ usage: vmkit-agent [run]     dial the gateway and serve it until SIGTERM
        vmkit-agent install [--token-file FILE | --token-stdin] [--gateway-url URL]
                            [--ca-file FILE] [--no-start] [--dry-run]
                              make this program a service, or bring that up to date; the token
-                             may be in VMKIT_AGENT_TOKEN too, and one that is there is kept
+                             may be in VMKIT_AGENT_TOKEN too, and one that is there is kept;
+                             --token-stdin asks for it at a terminal and does not show it
        vmkit-agent doctor [--json]
                              say what is wrong here, and the next command to type; changes nothing
        vmkit-agent uninstall [--purge] [--dry-run]
@@ -44,7 +45,8 @@ usage: vmkit-agent [run]     dial the gateway and serve it until SIGTERM
        vmkit-agent --help
 
 Configured by the environment, or by /etc/vmkit/agent.env where the environment has no token:
-  VMKIT_AGENT_TOKEN   the agent token (required)
+  VMKIT_AGENT_TOKEN   the agent token (required); that of the file goes to the file's gateway
+                      only, and is read again after a 401 or 403
   VMKIT_GATEWAY_URL   where to dial (wss://gateway.vmkit.dev/api/daemon)
   VMKIT_LOG_LEVEL     error, warn, info, debug or trace (info)
   VMKIT_INSTANCE_ID   this VM's name (cloud-init's id, the machine id, the host name)
