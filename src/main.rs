@@ -21,7 +21,8 @@ use std::time::Duration;
 use agent::{Agent, Ending};
 use config::{Config, UpgradeConfig};
 use host::version;
-use operator::{doctor, install};
+use operator::{doctor, input, install};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use wire::dial;
 
 const HELP: &str = "\
@@ -31,18 +32,22 @@ usage: vmkit-agent [run]     dial the gateway and serve it until SIGTERM
        vmkit-agent install [--token-file FILE | --token-stdin] [--gateway-url URL]
                            [--ca-file FILE] [--no-start] [--dry-run]
                              make this program a service, or bring that up to date; the token
-                             may be in VMKIT_AGENT_TOKEN too, and one that is there is kept
+                             may be in VMKIT_AGENT_TOKEN too, and one that is there is kept;
+                             --token-stdin asks for it at a terminal and does not show it
        vmkit-agent doctor [--json]
                              say what is wrong here, and the next command to type; changes nothing
        vmkit-agent uninstall [--purge] [--dry-run]
                              remove it again; --purge: the configuration and the state too
-       vmkit-agent upgrade --url URL --sha256 HEX --version VERSION
-                             replace this binary, and go back by itself if that is no good
+       vmkit-agent upgrade --url URL|- --sha256 HEX --version VERSION
+                             replace this binary, and go back by itself if that is no good; with
+                             - the URL is read from standard input: every user of this machine
+                             can read arguments, and a URL may hold a password or a key
        vmkit-agent --version
        vmkit-agent --help
 
 Configured by the environment, or by /etc/vmkit/agent.env where the environment has no token:
-  VMKIT_AGENT_TOKEN   the agent token (required)
+  VMKIT_AGENT_TOKEN   the agent token (required); that of the file goes to the file's gateway
+                      only, and is read again after a 401 or 403
   VMKIT_GATEWAY_URL   where to dial (wss://gateway.vmkit.dev/api/daemon)
   VMKIT_LOG_LEVEL     error, warn, info, debug or trace (info)
   VMKIT_INSTANCE_ID   this VM's name (cloud-init's id, the machine id, the host name)
@@ -62,6 +67,7 @@ const USAGE: u8 = 64;
 const CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
+    keep_out_of_core_dumps();
     let arguments: Vec<String> = std::env::args_os()
         .skip(1)
         .map(|argument| argument.to_string_lossy().into_owned())
@@ -105,6 +111,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// A core dump would hold the token, and every command may read it. Children inherit the limit.
+fn keep_out_of_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // Everybody may lower a limit: there is nothing that could fail.
+    let _ = setrlimit(Resource::Core, none);
+}
+
 fn run() -> ExitCode {
     let config = match Config::load() {
         Ok(config) => config,
@@ -137,17 +150,31 @@ fn examine(json: bool) -> ExitCode {
 }
 
 fn upgrade_by_hand(options: &[&str]) -> ExitCode {
-    const USAGE_LINE: &str = "vmkit-agent upgrade --url URL --sha256 HEX --version VERSION";
+    const USAGE_LINE: &str = "vmkit-agent upgrade --url URL|- --sha256 HEX --version VERSION";
     let Some([url, checksum, version]) = take(options, ["--url", "--sha256", "--version"]) else {
         return fail(USAGE, &format!("usage: {USAGE_LINE}"));
     };
     let (Some(url), Some(checksum), Some(version)) = (url, checksum, version) else {
         return fail(USAGE, &format!("all three are needed: {USAGE_LINE}"));
     };
-    let request = match upgrade::Request::check(version, url, checksum) {
+    let is_argument = url != "-";
+    let url = match is_argument {
+        true => url.to_owned(),
+        false => match input::line("URL: ") {
+            Ok(line) => line,
+            Err(error) => return fail(1, &format!("vmkit-agent: can't read the URL: {error}")),
+        },
+    };
+    let request = match upgrade::Request::check(version, &url, checksum) {
         Ok(request) => request,
         Err(problem) => return fail(USAGE, &format!("vmkit-agent: {problem}")),
     };
+    if is_argument && request.url.may_hold_a_secret() {
+        complain(
+            "vmkit-agent: warning: every user of this machine can read the user or the query of \
+             --url in the list of processes; give such a URL by standard input: --url -",
+        );
+    }
     let config = match UpgradeConfig::load() {
         Ok(config) => config,
         Err(error) => return fail(CONFIG, &format!("vmkit-agent: {error}")),
@@ -213,7 +240,11 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn fail(status: u8, message: &str) -> ExitCode {
+    complain(message);
+    ExitCode::from(status)
+}
+
+fn complain(message: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{message}");
-    ExitCode::from(status)
 }

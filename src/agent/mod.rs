@@ -271,14 +271,14 @@ impl Agent {
     }
 
     fn dial_failed(&mut self, failure: &Failure) {
-        let now = Instant::now();
-        let kind = format!("can't connect: {failure}");
-        self.back_off(now, &kind, &kind, failure.retry_after);
-        if failure.unauthorized
-            && let Some(source) = self.config.reload_token()
-        {
-            logging::hide(&self.config.token);
-            log::info!("took another token from {source}");
+        let corrected = if failure.unauthorized { self.config.corrected_token() } else { Ok(None) };
+        let why_not = corrected.as_ref().err().map_or(String::new(), |why| format!("; {why}"));
+        let kind = format!("can't connect: {failure}{why_not}");
+        self.back_off(Instant::now(), &kind, &kind, failure.retry_after);
+        if let Ok(Some(token)) = corrected {
+            logging::hide(&token);
+            self.config.token = token;
+            log::info!("took another token from {}", self.config.token_source);
         }
     }
 

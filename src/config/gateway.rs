@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use tungstenite::http::Uri;
 use tungstenite::http::uri::Authority;
 
-use super::{DEFAULT_GATEWAY, Error};
+use super::{DEFAULT_GATEWAY, Error, GATEWAY};
 
 /// The endpoint that the agent dials.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ impl Gateway {
         // The URL itself is not repeated: it may hold a password or a query.
         let refuse = |problem: &str| {
             let problem = format!("{problem}; it looks like {DEFAULT_GATEWAY}");
-            Error::new("VMKIT_GATEWAY_URL", problem)
+            Error::new(GATEWAY, problem)
         };
         let text = match text.split_once("://") {
             Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
@@ -47,6 +47,11 @@ impl Gateway {
         }
         let port = port.unwrap_or(if tls { 443 } else { 80 });
         Ok(Gateway { host, port, tls, uri })
+    }
+
+    /// Whether `text` is the URL of this very gateway.
+    pub(super) fn is(&self, text: &str) -> bool {
+        Gateway::check(text).is_ok_and(|other| other.uri == self.uri)
     }
 
     /// The name or address to connect to, without brackets.

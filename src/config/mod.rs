@@ -4,6 +4,7 @@
 pub mod env_file;
 mod gateway;
 mod sources;
+mod token;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +22,16 @@ use rustls::ClientConfig;
 use ureq::{Proxy, ProxyProtocol};
 
 use crate::wire::tls;
-use sources::Found;
+use sources::{Found, Purpose};
 
 pub use gateway::{Gateway, is_loopback, split_authority};
 pub use sources::Examined;
+pub use token::{Token, TokenSource};
 
 /// Where the service manager and a start by hand find the variables.
 pub const ENV_FILE: &str = "/etc/vmkit/agent.env";
 const TOKEN: &str = "VMKIT_AGENT_TOKEN";
+const GATEWAY: &str = "VMKIT_GATEWAY_URL";
 const DEFAULT_GATEWAY: &str = "wss://gateway.vmkit.dev/api/daemon";
 const DEFAULT_PROBATION: Duration = Duration::from_secs(120);
 
@@ -62,20 +65,6 @@ pub struct UpgradeConfig {
     pub restart_command: Option<String>,
 }
 
-/// The agent token. It has no way to be printed but as `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-/// Where a token was found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TokenSource {
-    /// A file of the service manager's, which only this service can read.
-    Credential(PathBuf),
-    Environment,
-    /// [`ENV_FILE`], read by the agent itself.
-    File,
-}
-
 /// A variable that can't be used; the program ends with EX_CONFIG.
 #[derive(Debug)]
 pub struct Error {
@@ -90,7 +79,8 @@ impl Config {
     /// # Errors
     /// The first variable that can't be used, with what is wrong and what would be right.
     pub fn load() -> Result<Config, Error> {
-        let Found { variables, environment, token } = Found::gather(sources::credentials(), false);
+        let Found { variables, environment, token } =
+            Found::gather(sources::credentials(), Purpose::Start);
         Config::check(&variables, environment, token?)
     }
 
@@ -102,12 +92,11 @@ impl Config {
         let token = variables.get(TOKEN).ok_or_else(|| {
             Error::new(TOKEN, format!("not set; write the agent token to {ENV_FILE}"))
         })?;
-        let gateway = variables.get("VMKIT_GATEWAY_URL").unwrap_or(DEFAULT_GATEWAY);
         let upgrade = UpgradeConfig::check(variables)?;
         Ok(Config {
             token: Token::check(token)?,
             token_source,
-            gateway: Gateway::check(gateway)?,
+            gateway: Gateway::check(variables.gateway())?,
             log_level: log_level(variables.get("VMKIT_LOG_LEVEL").unwrap_or("info"))?,
             instance_id: match variables.get("VMKIT_INSTANCE_ID") {
                 Some(id) => instance_id(id)?,
@@ -121,36 +110,24 @@ impl Config {
         })
     }
 
+    /// The proxy that leads to the gateway. A `ws:` URL has none: without TLS the proxy, and everybody
+    /// on the way to it, would see the token.
+    pub fn gateway_proxy(&self) -> Option<&Proxy> {
+        let proxy = self.proxy.as_ref().filter(|_| self.gateway.tls());
+        proxy.filter(|proxy| !proxy.is_no_proxy(self.gateway.uri()))
+    }
+
     /// Whether an agent could be started with what a file like [`ENV_FILE`] holds. No token is no
     /// fault: that may come later, or from elsewhere.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn check_file(text: &str) -> Result<(), Error> {
-        let mut variables = Variables(env_file::parse(text).into_iter().collect());
+        let mut variables = Variables::of(env_file::parse(text));
         if variables.get("VMKIT_AGENT_TOKEN").is_none() {
             variables.0.insert("VMKIT_AGENT_TOKEN".to_owned(), "later".to_owned());
         }
         Config::check(&variables, Vec::new(), TokenSource::File).map(drop)
-    }
-
-    /// Takes the token from where it can have been corrected, if there is another one by now; says
-    /// where that was.
-    pub fn reload_token(&mut self) -> Option<TokenSource> {
-        let (source, token) = match &self.token_source {
-            credential @ TokenSource::Credential(path) => {
-                (credential.clone(), fs::read_to_string(path).ok())
-            }
-            TokenSource::Environment | TokenSource::File => {
-                let assignments = read_env_file().unwrap_or_default();
-                let token = assignments.into_iter().rfind(|(name, _)| name == TOKEN);
-                (TokenSource::File, token.map(|(_, value)| value))
-            }
-        };
-        let token = token.filter(|token| !token.trim().is_empty())?;
-        let token = Token::check(token.trim()).ok().filter(|token| *token != self.token)?;
-        self.token = token;
-        Some(source)
     }
 }
 
@@ -200,47 +177,6 @@ impl UpgradeConfig {
     }
 }
 
-impl Token {
-    fn check(text: &str) -> Result<Token, Error> {
-        let text = text.trim();
-        if text.is_empty() {
-            Err(Error::new(TOKEN, format!("empty; write the agent token to {ENV_FILE}")))
-        } else if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            Ok(Token(text.to_owned()))
-        } else {
-            let problem = "holds what is not printable ASCII; copy the token again";
-            Err(Error::new(TOKEN, problem.to_owned()))
-        }
-    }
-
-    /// `text` without the token, whatever else it holds; for what is shown to strangers. One that
-    /// is too short to be a secret stays.
-    pub fn blot_out(&self, text: String) -> String {
-        if self.0.len() < 8 { text } else { text.replace(&self.0, "***") }
-    }
-
-    /// The value of the `Authorization` header, the one place where the token is to be seen.
-    pub fn authorization(&self) -> String {
-        format!("Bearer {}", self.0)
-    }
-}
-
-impl fmt::Display for TokenSource {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            TokenSource::Credential(path) => write!(f, "the credential {}", path.display()),
-            TokenSource::Environment => f.write_str("the environment"),
-            TokenSource::File => f.write_str(ENV_FILE),
-        }
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 impl Error {
     /// Which one it is.
     pub fn variable(&self) -> &'static str {
@@ -259,6 +195,7 @@ impl fmt::Display for Error {
 }
 
 /// The variables as they were written; an empty one counts as absent.
+#[derive(Default)]
 struct Variables(BTreeMap<String, String>);
 
 impl Variables {
@@ -273,8 +210,18 @@ impl Variables {
         )
     }
 
+    /// Of several values for a name the last one counts.
+    fn of(assignments: Vec<(String, String)>) -> Variables {
+        Variables(assignments.into_iter().collect())
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// The gateway's URL, which has a default.
+    fn gateway(&self) -> &str {
+        self.get(GATEWAY).unwrap_or(DEFAULT_GATEWAY)
     }
 }
 

@@ -5,7 +5,10 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{Config, ENV_FILE, Error, TOKEN, TokenSource, Variables, read_env_file, read_regular};
+use super::{
+    Config, ENV_FILE, Error, GATEWAY, Gateway, TOKEN, TokenSource, Variables, read_env_file,
+    read_regular,
+};
 
 /// A systemd credential of this name goes before every other place of the token.
 const CREDENTIAL: &str = "vmkit-agent-token";
@@ -32,41 +35,81 @@ pub struct Examined {
     pub credential: Option<PathBuf>,
 }
 
+/// For whom the variables are gathered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// To run with them: a token in the environment is all that is needed.
+    Start,
+    /// To look at the service's. Somebody may have exported variables for another command, so the
+    /// file counts also where the environment has a token.
+    Look,
+}
+
 impl Found {
-    /// `always`: the file counts also where the environment has a token, which somebody may have
-    /// exported for another command.
-    pub fn gather(credentials: Option<PathBuf>, always: bool) -> Found {
+    /// The token and the gateway's URL are from the same place, whichever that is: the token of
+    /// one gateway is a secret to another.
+    pub fn gather(credentials: Option<PathBuf>, purpose: Purpose) -> Found {
         let mut variables = Variables::from_environment();
-        let mut environment = Vec::new();
-        let mut token = Ok(TokenSource::Environment);
+        let credential = credentials.and_then(|folder| credential(&folder).transpose());
+        let read = read_env_file();
+        let file = Variables::of(read.as_ref().map_or(Vec::new(), Clone::clone));
+        let look = purpose == Purpose::Look;
+        if look && (credential.is_some() || file.get(TOKEN).is_some()) {
+            // The service has a token, which is not for the gateway of this shell.
+            variables.0.remove(TOKEN);
+            variables.0.remove(GATEWAY);
+        }
         let is_set = variables.get(TOKEN).is_some();
-        if always || !is_set {
-            match read_env_file() {
-                Ok(assignments) => {
-                    environment = assignments;
-                    // What is set by hand goes before what is in the file.
-                    environment.retain(|(name, _)| variables.get(name).is_none());
-                    variables.0.extend(environment.iter().cloned());
-                    if !is_set {
-                        token = Ok(TokenSource::File);
-                    }
-                }
-                Err(_) if is_set => {}
-                Err(error) => {
-                    let problem = format!("not set, and {ENV_FILE} can't be read: {error}");
-                    token = Err(Error::new(TOKEN, problem + "; write the token there"));
-                }
-            }
+        let mut environment = Vec::new();
+        if look || !is_set {
+            environment = read.as_ref().map_or(Vec::new(), Clone::clone);
+            // What is set by hand goes before what is in the file.
+            environment
+                .retain(|(name, _)| variables.get(name).is_none() && !(is_set && name == GATEWAY));
+            variables.0.extend(environment.iter().cloned());
+            // Nobody but the agent has use for it.
+            environment.retain(|(name, _)| name != TOKEN);
         }
-        match credentials.and_then(|folder| credential(&folder).transpose()) {
-            None => {}
-            Some(Err(error)) => token = Err(error),
-            Some(Ok((path, text))) => {
+        let token = match (credential, read) {
+            (Some(Ok((path, text))), _) => {
                 variables.0.insert(TOKEN.to_owned(), text);
-                token = Ok(TokenSource::Credential(path));
+                Ok(TokenSource::Credential(path))
             }
-        }
+            (Some(Err(error)), _) => Err(error),
+            (None, Err(error)) if !is_set => {
+                let problem = format!("not set, and {ENV_FILE} can't be read: {error}");
+                Err(Error::new(TOKEN, problem + "; write the token there"))
+            }
+            (None, _) => source(&variables, &file, is_set),
+        };
         Found { variables, environment, token }
+    }
+}
+
+/// Whether the token, which may be in the environment (`is_set`), came from the file, and the
+/// gateway's URL with it. A service manager that has read the file hands on both.
+///
+/// # Errors
+/// That the token is the file's and the URL another.
+fn source(variables: &Variables, file: &Variables, is_set: bool) -> Result<TokenSource, Error> {
+    let token = variables.get(TOKEN);
+    if is_set && token != file.get(TOKEN) {
+        return Ok(TokenSource::Environment);
+    }
+    // One that is wrong is the check's to tell.
+    let Ok(gateway) = Gateway::check(variables.gateway()) else { return Ok(TokenSource::File) };
+    match gateway.is(file.gateway()) {
+        true => Ok(TokenSource::File),
+        false if is_set || token.is_none() => Ok(TokenSource::Environment),
+        false => {
+            let files = Gateway::check(file.gateway());
+            let files = files.map_or("what is wrong in it".to_owned(), |files| files.to_string());
+            let problem = format!(
+                "{gateway} of the environment is not {files} of {ENV_FILE}, and the token of that \
+                 file is for its own gateway only; unset {GATEWAY}, or set {TOKEN} as well"
+            );
+            Err(Error::new(GATEWAY, problem))
+        }
     }
 }
 
@@ -76,7 +119,8 @@ impl Examined {
     pub fn load() -> Examined {
         let credentials = credentials().unwrap_or_else(|| OF_THE_SERVICE.into());
         let credential = Some(credentials.join(CREDENTIAL)).filter(|path| path.exists());
-        let Found { mut variables, environment, token } = Found::gather(Some(credentials), true);
+        let Found { mut variables, environment, token } =
+            Found::gather(Some(credentials), Purpose::Look);
         let (source, mut problems) = match token {
             Ok(source) => (source, Vec::new()),
             Err(error) => (TokenSource::Environment, vec![error]),
@@ -164,15 +208,16 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("vmkit-agent-token");
         fs::write(&path, "first").unwrap();
-        let Found { variables, environment, token } = Found::gather(Some(folder.clone()), false);
-        let mut config = Config::check(&variables, environment, token.unwrap()).ok().unwrap();
+        let Found { variables, environment, token } =
+            Found::gather(Some(folder.clone()), Purpose::Start);
+        let config = Config::check(&variables, environment, token.unwrap()).ok().unwrap();
         assert_eq!(config.token.authorization(), "Bearer first");
         assert_eq!(config.token_source, TokenSource::Credential(path.clone()));
-        assert_eq!(config.reload_token(), None);
+        assert_eq!(config.corrected_token(), Ok(None));
         fs::write(&path, "second\n").unwrap();
-        let reloaded = config.reload_token();
+        let corrected = config.corrected_token();
         fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(reloaded, Some(TokenSource::Credential(path)));
-        assert_eq!(config.token.authorization(), "Bearer second");
+        let corrected = corrected.unwrap().unwrap();
+        assert_eq!(corrected.authorization(), "Bearer second");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -89,7 +89,8 @@ const SECRETS: [&str; 3] = ["VMKIT_AGENT_TOKEN", "CREDENTIALS_DIRECTORY", "VMKIT
 pub enum Surroundings<'a> {
     /// What the agent has, without its secrets.
     Usual,
-    /// The same and one variable more, which may be a secret meant for this child.
+    /// For the upgrader: the same and the proxy's password, with one variable more, which may be a
+    /// secret meant for this child.
     With(&'a str, &'a str),
     /// `PATH` and nothing else.
     Bare,
@@ -162,7 +163,9 @@ impl Children {
             command.env_remove(name);
         }
         match surroundings {
-            Surroundings::Usual => {}
+            Surroundings::Usual => {
+                command.envs(proxies_without_user(&self.environment));
+            }
             Surroundings::With(name, value) => {
                 command.env(name, value);
             }
@@ -200,6 +203,20 @@ impl Children {
     fn status(&self, pid: Pid) -> Option<ExitStatus> {
         self.leaders.borrow().get(&pid)?.status
     }
+}
+
+/// The proxies of our own environment, and of what is `added` to it, that have a user or a password:
+/// without them. The way stays the same; who needs the password to go it is told so by the proxy.
+fn proxies_without_user(added: &[(String, String)]) -> Vec<(String, String)> {
+    let lossy = |text: OsString| text.to_string_lossy().into_owned();
+    let own = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    let proxies = own.chain(added.iter().cloned()).filter_map(|(name, value)| {
+        let (before, host) = value.rsplit_once('@')?;
+        let scheme = before.find("://").map_or("", |end| &before[..end + 3]);
+        let stripped = format!("{scheme}{host}");
+        name.to_ascii_lowercase().ends_with("_proxy").then_some((name, stripped))
+    });
+    proxies.collect()
 }
 
 impl Leader {

@@ -116,13 +116,14 @@ impl<T: Transport> Transport for PatientTransport<T> {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let mut left = (*timeout.after).min(STALL);
         loop {
+            // Also where something comes all the time: it may be a byte a second.
+            self.story.still_wanted().map_err(Error::Io)?;
             let slice = left.min(SLICE);
             let brief = NextTimeout { after: UreqDuration::Exact(slice), ..timeout };
             match self.transport.await_input(brief) {
                 Err(Error::Timeout(_)) if left > slice => left -= slice,
                 over => return over,
             }
-            self.story.still_wanted().map_err(Error::Io)?;
         }
     }
 

@@ -140,8 +140,10 @@ fn small_file(client: &Agent, url: &DownloadUrl) -> Result<String, Error> {
 fn get(client: &Agent, url: &DownloadUrl) -> Result<(DownloadUrl, Response<Body>), Error> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS {
-        let response = client.get(url.uri()).call().map_err(|error| {
-            let proxy = client.config().proxy();
+        // Without TLS a proxy would see it all, and its loopback is not ours.
+        let proxy = client.config().proxy().filter(|_| url.is_https());
+        let request = client.get(url.uri()).config().proxy(proxy.cloned()).build();
+        let response = request.call().map_err(|error| {
             let error = failed(&url, error);
             match proxy.filter(|proxy| !proxy.is_no_proxy(url.uri())) {
                 None => error,

@@ -25,6 +25,7 @@ mod upgrader;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
@@ -42,6 +43,8 @@ pub use upgrader::{REQUEST, by_hand, clean_up, supervised};
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 /// What follows the name of the binary before the installed one.
 const PREVIOUS: &str = ".prev";
+/// How long an upgrade may take up to the swap.
+pub const DEADLINE: Duration = Duration::from_secs(600);
 /// The longest URL that is taken; the whole request has to fit into one variable.
 const URL_LIMIT: usize = 8192;
 
@@ -209,6 +212,11 @@ impl DownloadUrl {
 
     pub fn uri(&self) -> &Uri {
         &self.0
+    }
+
+    /// Whether it has a user part or a query.
+    pub fn may_hold_a_secret(&self) -> bool {
+        self.0.query().is_some() || self.0.authority().is_some_and(|it| it.as_str().contains('@'))
     }
 
     fn is_https(&self) -> bool {

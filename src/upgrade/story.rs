@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Error;
 use super::report::{Line, Stage};
+use super::{DEADLINE, Error};
 use crate::run::wait;
 use crate::wire::rpc;
 
@@ -18,6 +18,8 @@ const SELDOM: Duration = Duration::from_secs(5);
 /// Shared with the connection, which looks here while a server says nothing.
 pub struct Story {
     supervised: bool,
+    /// When a person's upgrade is given up. The agent ends its upgrader itself.
+    deadline: Option<Instant>,
     signalled: Arc<AtomicBool>,
     unheard: AtomicBool,
     bytes: AtomicU64,
@@ -29,12 +31,18 @@ pub struct Story {
 impl Story {
     /// `supervised`: for the agent, in [`Line`]s; else for a person.
     pub fn new(supervised: bool) -> io::Result<Arc<Story>> {
+        Story::until(supervised, (!supervised).then(|| Instant::now() + DEADLINE))
+    }
+
+    /// The same with another deadline.
+    fn until(supervised: bool, deadline: Option<Instant>) -> io::Result<Arc<Story>> {
         let signalled = Arc::new(AtomicBool::new(false));
         for signal in wait::endings() {
             signal_hook::flag::register(signal, Arc::clone(&signalled))?;
         }
         Ok(Arc::new(Story {
             supervised,
+            deadline,
             signalled,
             unheard: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
@@ -85,7 +93,7 @@ impl Story {
     /// Says how far the download is when it is time to.
     ///
     /// # Errors
-    /// When a signal has asked for the end, or nobody listens any more.
+    /// When a signal has asked for the end, nobody listens any more, or it has taken too long.
     pub fn still_wanted(&self) -> io::Result<()> {
         let now = Instant::now();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,6 +112,12 @@ impl Story {
             error("the upgrade was stopped by a signal; nothing was changed")
         } else if self.supervised && self.unheard.load(Ordering::Relaxed) {
             error("the agent that wanted the upgrade is gone; nothing was changed")
+        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let seconds = DEADLINE.as_secs();
+            let message = format!(
+                "not done within {seconds} s; nothing was changed, try again or use a faster server"
+            );
+            Some(Error::new(rpc::TOOK_TOO_LONG, message))
         } else {
             None
         }
@@ -136,5 +150,58 @@ impl Story {
         if said.is_err() {
             self.unheard.store(true, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::super::{DownloadUrl, connect, fetch};
+    use super::*;
+    use crate::config::UpgradeConfig;
+    use crate::wire::tls;
+
+    /// A server that says something all the time, which is no reason to wait for its end.
+    #[test]
+    fn a_server_that_drips_is_given_up_at_the_deadline() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", server.local_addr().unwrap());
+        let drip = thread::spawn(move || {
+            let (mut socket, _) = server.accept().unwrap();
+            let _ = socket.read(&mut [0; 4096]).unwrap();
+            let mut said = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            let end = Instant::now() + Duration::from_secs(10);
+            while said.is_ok() && Instant::now() < end {
+                thread::sleep(Duration::from_millis(50));
+                said = socket.write_all(b"x");
+            }
+        });
+        let config = UpgradeConfig {
+            tls: tls::client_config(rustls::RootCertStore::empty()).unwrap(),
+            proxy: None,
+            public_key: None,
+            probation: Duration::ZERO,
+            restart_command: None,
+        };
+        let began = Instant::now();
+        let story = Story::until(false, Some(began + Duration::from_millis(500))).unwrap();
+        let client = connect::client(&config, &story);
+        assert!(fetch::signature_of(&client, &DownloadUrl::check(&url).unwrap()).is_err());
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        let why = story.over().unwrap();
+        assert_eq!(why.code, rpc::TOOK_TOO_LONG);
+        assert!(why.to_string().starts_with("not done within 600 s; nothing was changed"));
+        drip.join().unwrap();
+    }
+
+    /// The agent looks after its own upgrader, and a person's has so long.
+    #[test]
+    fn a_persons_upgrade_has_a_deadline() {
+        assert_eq!(Story::new(true).unwrap().deadline, None);
+        let left = Story::new(false).unwrap().deadline.unwrap() - Instant::now();
+        assert!(left <= DEADLINE && left > DEADLINE - Duration::from_secs(10), "{left:?}");
     }
 }

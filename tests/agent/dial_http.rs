@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Agent, PATIENCE, Peer, Setup, TOKEN};
+use crate::support::{Agent, PATIENCE, Peer};
 
 /// Answers one dial with this; the first line about it that holds `words`.
 #[track_caller]
@@ -199,32 +199,4 @@ fn server_that_drips_http_is_given_up_within_20_s() {
     // Faster drips may look like an attack sooner.
     let took = patience_with_drips(Duration::from_millis(50));
     assert!(took < Duration::from_secs(22), "{took:?}");
-}
-
-#[test]
-fn corrected_token_needs_no_restart() {
-    let peer = Peer::plain();
-    let file = |token: &str| format!("# written by cloud-init\nVMKIT_AGENT_TOKEN={token}\n");
-    let setup = Agent::dialing(&peer).in_private_root(|root| {
-        root.write("etc/vmkit/agent.env", &file(TOKEN));
-    });
-    let agent = setup.start();
-    let mut dial = peer.accept();
-    let refused = dial.read_upgrade();
-    assert_eq!(refused.header("Authorization"), Some(&*format!("Bearer {TOKEN}")));
-    agent.root().write("etc/vmkit/agent.env", &file("vmkit-test-corrected"));
-    dial.respond("401 Unauthorized\nContent-Length: 0");
-    drop(dial);
-    let session = peer.accept_registered();
-    assert_eq!(session.upgrade.header("Authorization"), Some("Bearer vmkit-test-corrected"));
-}
-
-#[test]
-fn started_by_hand_it_reads_the_environment_file() {
-    let peer = Peer::plain();
-    let file = format!("VMKIT_AGENT_TOKEN=vmkit-test-by-hand\nVMKIT_GATEWAY_URL={}\n", peer.url());
-    let setup = Setup::url("").without("VMKIT_GATEWAY_URL").without("VMKIT_AGENT_TOKEN");
-    let _agent = setup.in_private_root(|root| root.write("etc/vmkit/agent.env", &file)).start();
-    let session = peer.accept_registered();
-    assert_eq!(session.upgrade.header("Authorization"), Some("Bearer vmkit-test-by-hand"));
 }

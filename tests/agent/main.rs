@@ -34,6 +34,7 @@ mod dial_http;
 mod proxy;
 
 mod upgrade;
+mod upgrade_by_hand;
 mod upgrade_killed;
 mod upgrade_load;
 mod upgrade_refused;
@@ -43,3 +44,4 @@ mod configuration;
 mod log_output;
 mod secrets;
 mod threads;
+mod token_of_file;

@@ -1,10 +1,10 @@
 //! `HTTPS_PROXY` and `NO_PROXY`: which dials go through the proxy, and what it is told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{Agent, Authority, PATIENCE, Peer, Setup, TOKEN};
+use crate::support::{Agent, Authority, PATIENCE, Peer, PrivateRoot, Setup, TOKEN};
 
 const HOST: &str = "gateway.vmkit-test.example";
 
@@ -66,7 +66,7 @@ fn goes_through_the_proxy(host: &str, no_proxy: &str) -> bool {
     let hosts = format!("127.0.0.1 {HOST} localhost\n");
     let _agent = setup.in_private_root(|root| root.write("etc/hosts", &hosts)).start();
     let deadline = Instant::now() + PATIENCE;
-    let look = std::time::Duration::from_millis(5);
+    let look = Duration::from_millis(5);
     loop {
         if proxy.accept_within(look).is_some() {
             return true;
@@ -109,6 +109,31 @@ fn what_no_proxy_does_not_say_goes_through_the_proxy() {
     ] {
         assert!(goes_through_the_proxy(host, no_proxy), "{host} is not in {no_proxy}");
     }
+}
+
+/// A proxy would see the token, and so would everybody on the way to it.
+#[test]
+fn without_tls_no_proxy_is_asked() {
+    for name in ["HTTPS_PROXY", "https_proxy"] {
+        let (proxy, peer) = (Peer::plain(), Peer::plain());
+        for host in ["127.0.0.1", "localhost"] {
+            let setup = Setup::url(peer.url_for(host)).env(name, proxy_url(&proxy));
+            let _agent = setup.start();
+            peer.accept_registered().assert_quiet();
+        }
+        assert!(proxy.accept_within(Duration::ZERO).is_none(), "{name}");
+    }
+}
+
+/// Nor is a name that leads elsewhere dialed, which a proxy would have looked up by itself.
+#[test]
+fn without_tls_the_name_is_looked_up_here() {
+    let proxy = Peer::plain();
+    let setup = Setup::url("ws://localhost:9/").env("HTTPS_PROXY", proxy_url(&proxy));
+    let hosts = |root: &PrivateRoot| root.write("etc/hosts", "192.0.2.1 localhost\n");
+    let agent = setup.in_private_root(hosts).start();
+    agent.wait_for_log(&["no address to connect to", "VMKIT_GATEWAY_URL"]);
+    assert!(proxy.accept_within(Duration::ZERO).is_none());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Agent, Authority, Frame, Peer, TOKEN, opcode};
+use crate::support::{Agent, Authority, Frame, Peer, Setup, TOKEN, opcode};
 
 #[test]
 fn the_token_is_in_no_log_argument_or_message() {
@@ -54,6 +54,46 @@ fn the_token_is_not_in_the_environment_of_docker() {
     let environment = fs::read_to_string(environment).expect("the script wrote it");
     assert!(environment.contains("DOCKER_HOST=unix:///vmkit-test.sock"), "{environment}");
     assert!(!environment.contains(TOKEN), "{environment}");
+}
+
+/// The way stays the same, without the user and the password, which podman hands on to containers.
+#[test]
+fn a_proxys_password_is_not_in_the_environment_of_docker() {
+    const PROXY: &str = "http://vmkit-test-user:vmkit-test-p@ss/w@proxy.test:3128/";
+    let peer = Peer::plain();
+    let rest = format!("VMKIT_AGENT_TOKEN={TOKEN}\nALL_PROXY={PROXY}\n");
+    let text = format!("VMKIT_GATEWAY_URL={}\n{rest}", peer.url());
+    let mut setup = Setup::url("").without("VMKIT_GATEWAY_URL").without("VMKIT_AGENT_TOKEN");
+    for name in ["HTTP_PROXY", "http_proxy", "all_proxy"] {
+        setup = setup.env(name, PROXY);
+    }
+    setup = setup.env("ftp_proxy", "vmkit-test-user:vmkit-test-pass@proxy.test");
+    let environment = setup.file("bin/docker.env", "");
+    setup.docker("env > \"$0.env\"");
+    let _agent = setup.in_private_root(|root| root.write("etc/vmkit/agent.env", &text)).start();
+    let mut session = peer.accept_registered();
+    session.request(1, "logs_fetch", json!({"container": "web"}));
+    let environment = fs::read_to_string(environment).expect("the script wrote it");
+    for name in ["HTTP_PROXY", "http_proxy", "all_proxy", "ALL_PROXY"] {
+        let line = format!("{name}=http://proxy.test:3128/\n");
+        assert!(environment.contains(&line), "{line}: {environment}");
+    }
+    assert!(environment.contains("ftp_proxy=proxy.test\n"), "{environment}");
+    for part in ["vmkit-test-user", "vmkit-test-p", TOKEN] {
+        assert!(!environment.contains(part), "{environment}");
+    }
+}
+
+/// Nor does a crash write it to the disk.
+#[test]
+fn no_core_is_dumped() {
+    let peer = Peer::plain();
+    let agent = Agent::dialing(&peer).start();
+    peer.accept_registered().assert_quiet();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.pid())).expect("it runs");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let core: Vec<_> = core.expect("the kernel has one").split_whitespace().collect();
+    assert_eq!(core[4..], ["0", "0", "bytes"], "soft and hard");
 }
 
 /// Its words go into the log, into the status and back to it; the token in them does not.

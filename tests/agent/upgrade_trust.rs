@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::support::{Agent, Download, PATIENCE, Peer, Release, Server, Setup, TOKEN};
+use crate::support::{Agent, Download, PATIENCE, Peer, Release, Server, Setup, TOKEN, poll_until};
 use crate::upgrade::{assert_clean, params, register_of};
 
 const DOWNLOAD_FAILED: i64 = -32010;
@@ -81,6 +81,54 @@ fn over_tls_through_the_proxy() {
     assert!(!head.contains(TOKEN), "{head}");
     let log = agent.log().join("\n");
     assert!(!log.contains("p@ss") && !log.contains("p%40ss"), "{log}");
+}
+
+/// The upgrader alone has to get through.
+#[test]
+fn what_an_upgrade_starts_does_not_get_the_proxys_password() {
+    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
+    let setup = dialing(&peer).env("HTTPS_PROXY", "http://user:vmkit-test-hush@127.0.0.1:1/");
+    let restart = setup.file("restart.env", "");
+    let setup =
+        setup.env("VMKIT_RESTART_CMD", format!("env > {restart}.new; mv {restart}.new {restart}"));
+    let agent = setup.env("NO_PROXY", "*").start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    let response = session.request(1, "agent_upgrade", params(&url, &next));
+    assert_eq!(*response.result(), json!({"status": "upgrading"}));
+    session.expect_close();
+    let has =
+        |path: &Path| fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let command = poll_until("the restart command", PATIENCE, || {
+        has(Path::new(&restart)).filter(|environment| !environment.is_empty())
+    });
+    let guard = agent.path("vmkit-agent.prev").display().to_string() + "\0rollback\0";
+    let processes = fs::read_dir("/proc").expect("a Linux").flatten();
+    let guards = processes.filter(|process| {
+        has(&process.path().join("cmdline")).is_some_and(|arguments| arguments.starts_with(&guard))
+    });
+    let guards: Vec<_> = guards.filter_map(|guard| has(&guard.path().join("environ"))).collect();
+    // systemd's timers have no environment of ours.
+    assert!(!guards.is_empty() || Path::new("/run/systemd/system").exists());
+    for environment in guards.iter().chain([&command]) {
+        assert!(environment.contains("HTTPS_PROXY=http://127.0.0.1:1/"), "{environment}");
+        assert!(!environment.contains("hush"), "{environment}");
+        assert!(!environment.contains(TOKEN), "{environment}");
+    }
+}
+
+/// A proxy would see all of it, and its localhost is another.
+#[test]
+fn not_through_the_proxy_where_there_is_no_tls() {
+    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
+    let (port, heads) = proxy();
+    let setup = dialing(&peer).env("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
+    let _agent = setup.start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    let response = session.request(1, "agent_upgrade", params(&url, &next));
+    assert_eq!(*response.result(), json!({"status": "upgrading"}));
+    assert!(heads.try_recv().is_err(), "the proxy was asked");
 }
 
 #[test]

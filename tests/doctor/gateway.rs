@@ -18,6 +18,8 @@ pub struct Gateway {
     ended: Arc<AtomicBool>,
     /// How the sessions came to their end: the close code, or what else the doctor sent.
     ends: Arc<Mutex<Vec<String>>>,
+    /// What each dial had for `Authorization`.
+    tokens: Arc<Mutex<Vec<String>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -25,12 +27,19 @@ impl Gateway {
     /// One that takes whoever comes, and whose clock is off by so much, as `date` understands it.
     pub fn good(skew: &str) -> Gateway {
         let date = http_date(skew);
-        Gateway::answering(Peer::plain(), None, move |mut dial, ends| {
-            let answer = dial.read_upgrade().switching_protocols();
+        let tokens = Arc::<Mutex<Vec<String>>>::default();
+        let noted = Arc::clone(&tokens);
+        let mut gateway = Gateway::answering(Peer::plain(), None, move |mut dial, ends| {
+            let upgrade = dial.read_upgrade();
+            let token = upgrade.header("Authorization").unwrap_or_default().to_owned();
+            noted.lock().expect("no test panics with it").push(token);
+            let answer = upgrade.switching_protocols();
             let answer = answer.replace("\r\n\r\n", &format!("\r\nDate: {date}\r\n\r\n"));
             dial.stream.write(answer.as_bytes()).expect("the doctor waits for it");
             end_of(dial, ends);
-        })
+        });
+        gateway.tokens = tokens;
+        gateway
     }
 
     /// One that gives everybody this answer.
@@ -71,7 +80,13 @@ impl Gateway {
             }
         });
         let url = format!("{scheme}://127.0.0.1:{port}/api/daemon");
-        Gateway { url, port, ended, ends, thread: Some(thread) }
+        Gateway { url, port, ended, ends, tokens: Arc::default(), thread: Some(thread) }
+    }
+
+    /// The tokens that it was dialed with, where it takes whoever comes.
+    pub fn tokens(&self) -> Vec<String> {
+        let headers = self.tokens.lock().expect("no test panics with it").clone();
+        headers.iter().map(|header| header.replace("Bearer ", "")).collect()
     }
 
     pub fn ends(&self) -> Vec<String> {

@@ -9,6 +9,7 @@ mod gateway;
 mod machine;
 
 mod configuration;
+mod token_of_file;
 mod network;
 mod answers;
 mod docker;

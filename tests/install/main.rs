@@ -11,3 +11,4 @@ mod fetching;
 mod program;
 mod script;
 mod support;
+mod terminal;

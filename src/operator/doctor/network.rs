@@ -156,9 +156,7 @@ fn advice(failure: &Failure, config: &Config) -> String {
         Phase::Dns if !by_proxy => format!("getent ahosts {host}; cat /etc/resolv.conf"),
         Phase::Tcp if !by_proxy => format!("curl -I {scheme}://{authority}/health"),
         Phase::Tls => {
-            let proxy = config.proxy.as_ref();
-            let proxy = proxy.filter(|proxy| !proxy.is_no_proxy(config.gateway.uri()));
-            let by = proxy.map_or(String::new(), |proxy| {
+            let by = config.gateway_proxy().map_or(String::new(), |proxy| {
                 format!(" -proxy {}:{}", proxy.host(), proxy.port())
             });
             format!("openssl s_client -connect {authority} -servername {host}{by}")

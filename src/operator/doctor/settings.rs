@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use super::report::{Report, Verdict};
 use super::service::Service;
 use crate::config::env_file;
-use crate::config::{self, ENV_FILE, Examined};
+use crate::config::{self, ENV_FILE, Examined, TokenSource};
 
 /// A name and its value.
 type Variable = (String, String);
@@ -17,7 +17,7 @@ pub fn check(examined: &Examined, service: &Service, report: &mut Report) {
     let text = file(examined, service, report);
     if let Some(text) = text {
         let assignments = env_file::parse(&text);
-        shell(&assignments, report);
+        shell(&assignments, examined, report);
         running(&assignments, service, report);
     }
     for problem in &examined.problems {
@@ -106,16 +106,24 @@ fn file(examined: &Examined, service: &Service, report: &mut Report) -> Option<S
     Some(text)
 }
 
-/// What is set here and not there: this doctor goes by it, and the service does not.
-fn shell(file: &[Variable], report: &mut Report) {
+/// What is set here and not there: this doctor goes by it, and the service does not. The token and
+/// the gateway's URL are from one place: the service's, if it has a token.
+fn shell(file: &[Variable], examined: &Examined, report: &mut Report) {
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     let set = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
     let set: Vec<_> = set.filter(|(_, value)| !value.is_empty()).collect();
     let names = differing(&set, file);
     if let Some(first) = names.first() {
+        let source = examined.config.as_ref().map(|config| &config.token_source);
+        let besides = match source {
+            Some(TokenSource::File | TokenSource::Credential(_)) => {
+                ", but for the token and the gateway, which are the service's"
+            }
+            _ => "",
+        };
         let seen = format!(
-            "{}: set in this shell and not so in {ENV_FILE}: the service may see something else \
-             than this doctor",
+            "{}: set in this shell and not so in {ENV_FILE}: this doctor goes by the shell{besides}; \
+             the service does not",
             names.join(", ")
         );
         report.warn("shell", seen, format!("env -u {first} vmkit-agent doctor"));

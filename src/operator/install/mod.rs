@@ -67,7 +67,7 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let _alone = (!options.dry_run).then(lock).transpose()?;
     let init = Init::find();
-    let settings = Settings::decide(&options, has_credential(init, &children))?;
+    let settings = Settings::decide(&options, has_credential(init, &children), &waiter)?;
     let state = init.state(&children).map_err(Error::Failed)?;
     if state.masked {
         let problem = "the service is masked, so it can't be started; systemctl unmask vmkit-agent";

@@ -2,7 +2,7 @@
 //! options, and those of the agent's variables that the environment of the installation has.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -11,6 +11,8 @@ use super::step::Step;
 use super::{Error, PROGRAM};
 use crate::config::env_file;
 use crate::config::{Config, ENV_FILE};
+use crate::operator::input;
+use crate::run::wait::Waiter;
 
 const TOKEN: &str = "VMKIT_AGENT_TOKEN";
 /// Set in the environment of an installation, they are meant for the agent.
@@ -45,7 +47,11 @@ impl Settings {
     ///
     /// # Errors
     /// When the agent could not be started with the result.
-    pub fn decide(options: &Install, has_credential: bool) -> Result<Settings, Error> {
+    pub fn decide(
+        options: &Install,
+        has_credential: bool,
+        waiter: &Waiter,
+    ) -> Result<Settings, Error> {
         let before = match fs::read_to_string(ENV_FILE) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -58,6 +64,13 @@ impl Settings {
         let mut given = from_environment(variable, before.as_deref().unwrap_or_default());
         let token = match &options.token {
             TokenFrom::Environment => None,
+            TokenFrom::Stdin if io::stdin().is_terminal() => {
+                let typed = input::secret("agent token: ", waiter);
+                let typed = typed.map_err(|error| {
+                    Error::Failed(format!("no token: {error}; nothing was changed"))
+                })?;
+                Some(read_token("the line that was typed", typed.as_bytes())?)
+            }
             TokenFrom::Stdin => Some(read_token("standard input", io::stdin())?),
             TokenFrom::File(path) => {
                 let file = File::open(path).map_err(|error| unreadable(path, &error))?;

@@ -10,12 +10,10 @@ use serde_json::value::RawValue;
 
 use crate::run::job::{Children, Job, Pipe, Progress, Surroundings};
 use crate::upgrade::report::{Line, Stage};
-use crate::upgrade::{REQUEST, Request};
+use crate::upgrade::{DEADLINE, REQUEST, Request};
 use crate::wire::rpc::{self, Error, Id};
 use crate::wire::session::Session;
 
-/// All up to the swap.
-const DEADLINE: Duration = Duration::from_secs(600);
 /// A download that lasts longer than this is reported on this often.
 const PROGRESS: Duration = Duration::from_secs(5);
 /// The longest line of the upgrader, and what is kept of its last words.

@@ -126,7 +126,7 @@ pub fn dial(
 /// As [`dial`].
 pub fn reach(attempt: &Attempt, config: &Config) -> Result<Reached, Error> {
     let gateway = &config.gateway;
-    let proxy = config.proxy.as_ref().filter(|proxy| !proxy.is_no_proxy(gateway.uri()));
+    let proxy = config.gateway_proxy();
     let peer = match proxy {
         Some(proxy) => Peer {
             host: proxy.host().trim_start_matches('[').trim_end_matches(']'),
@@ -136,7 +136,7 @@ pub fn reach(attempt: &Attempt, config: &Config) -> Result<Reached, Error> {
         None => Peer { host: gateway.host(), port: gateway.port(), variable: "VMKIT_GATEWAY_URL" },
     };
     let mut addresses = resolve::addresses(attempt, &peer)?;
-    if !gateway.tls() && proxy.is_none() {
+    if !gateway.tls() {
         // The configuration vouched for the name, the resolver has to keep the promise.
         addresses.retain(IpAddr::is_loopback);
     }

@@ -33,6 +33,7 @@ pub struct Setup {
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
     journal: bool,
+    stdin: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     unprivileged: bool,
     installed: bool,
@@ -71,6 +72,7 @@ impl Setup {
             arguments: Vec::new(),
             environment: BTreeMap::new(),
             journal: true,
+            stdin: None,
             stderr: None,
             unprivileged: false,
             installed: false,
@@ -131,6 +133,12 @@ impl Setup {
         self
     }
 
+    /// Has this by standard input, which is empty otherwise.
+    pub fn stdin(mut self, stdin: impl Into<OwnedFd>) -> Setup {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
     /// This in place of the pipe; such an agent's `log` stays empty.
     pub fn stderr(mut self, stderr: impl Into<OwnedFd>) -> Setup {
         self.stderr = Some(stderr.into());
@@ -180,7 +188,8 @@ impl Setup {
         if self.journal {
             command.env("JOURNAL_STREAM", journal_stream(&writer));
         }
-        command.stdin(Stdio::null()).stdout(writer.try_clone().expect("descriptors are left"));
+        command.stdin(self.stdin.map_or_else(Stdio::null, Stdio::from));
+        command.stdout(writer.try_clone().expect("descriptors are left"));
         command.stderr(self.stderr.unwrap_or_else(|| writer.into()));
         command.current_dir("/");
         let child = command.spawn().expect("the agent was built");

@@ -82,6 +82,27 @@ impl Cell {
     /// Runs the agent in there, with these variables and `PATH`.
     #[track_caller]
     pub fn agent(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        let output = self.command(arguments, environment).output().expect("coreutils are there");
+        assert!(!said(&output).contains(TOKEN), "{}", said(&output));
+        output
+    }
+
+    /// What runs it.
+    pub fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+        self.prefixed(&["timeout", "60"], arguments, environment)
+    }
+
+    /// What runs it at the terminal that its standard input is.
+    pub fn at_a_terminal(&self, arguments: &[&str]) -> Command {
+        self.prefixed(&["setsid", "--ctty", "timeout", "--foreground", "60"], arguments, &[])
+    }
+
+    fn prefixed(
+        &self,
+        prefix: &[&str],
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Command {
         const SCRIPT: &str = r#"
             root=$1 program=$2 local=$3; shift 3
             mount --make-rprivate /
@@ -104,14 +125,13 @@ impl Cell {
             exec chroot "$root" /vmkit-test/vmkit-agent "$@"
         "#;
         let local = if self.read_only { "ro" } else { "rw" };
-        let mut command = Command::new("timeout");
-        command.args(["60", "unshare", "--mount", "/bin/sh", "-euc", SCRIPT, "sh"]);
+        let mut command = Command::new(prefix[0]);
+        command.args(&prefix[1..]);
+        command.args(["unshare", "--mount", "/bin/sh", "-euc", SCRIPT, "sh"]);
         command.arg(&self.root).arg(agent_program()).arg(local).args(arguments);
         command.env_clear().env("PATH", "/vmkit-test/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.envs(environment.iter().copied());
-        let output = command.output().expect("coreutils are there");
-        assert!(!said(&output).contains(TOKEN), "{}", said(&output));
-        output
+        command
     }
 
     /// What the service manager was told since this was last asked.

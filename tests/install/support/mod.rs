@@ -6,6 +6,7 @@ mod release;
 #[path = "../../agent/support/scratch.rs"]
 mod scratch;
 mod script;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -14,6 +15,7 @@ pub use cell::{Cell, agent_program};
 pub use release::{NAME, Release, sums};
 pub use scratch::Scratch;
 pub use script::{SHELLS, Script};
+pub use terminal::Terminal;
 
 /// No argument and no output may ever hold this.
 pub const TOKEN: &str = "vmkit-test-token-3f9ac1";
