@@ -15,7 +15,9 @@ use ureq::http::header::{CONTENT_LENGTH, LOCATION};
 use ureq::{Agent, Body};
 
 use super::story::Story;
-use super::{Checksum, DownloadUrl, Error, Request, on, signature, swap};
+use super::{Checksum, DownloadUrl, Error, Request, connect, on, signature, swap};
+use crate::config::ReleaseKey;
+use crate::wire::rpc;
 use crate::wire::tls::Distrust;
 
 /// No binary of ours will ever be this large.
@@ -43,8 +45,9 @@ pub fn download(
     story: &Arc<Story>,
 ) -> Result<Download, Error> {
     let started = Instant::now();
-    let (url, mut response) = get(client, &request.url)?;
-    let total = length(&url, &response)?;
+    let seal = |error| story.seal(&request.url, error);
+    let (url, mut response) = get(client, &request.url, story).map_err(seal)?;
+    let total = length(&url, &response).map_err(seal)?;
     let path = request.download_path();
     if let Some(total) = total {
         room(Path::new("/tmp"), total).map_err(Error::download)?;
@@ -64,11 +67,11 @@ pub fn download(
         let count = match body.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => count,
-            Err(error) => return Err(broken(&url, download.bytes, total, error)),
+            Err(error) => return Err(seal(broken(&url, download.bytes, total, error))),
         };
         download.bytes += count as u64;
         if download.bytes > LIMIT {
-            return Err(too_large(&url));
+            return Err(seal(too_large(&url)));
         }
         hash.update(&buffer[..count]);
         download.file.write_all(&buffer[..count]).map_err(|error| unwritable(&download, &error))?;
@@ -87,15 +90,21 @@ pub fn download(
 ///
 /// # Errors
 /// [`crate::wire::rpc::CHECKSUM_MISMATCH`]: without one the file is as good as wrong.
-pub fn signature_of(client: &Agent, url: &DownloadUrl) -> Result<String, Error> {
-    let missing = |error: Error| {
-        Error::mismatch(format!("no signature, and VMKIT_UPGRADE_PUBKEY is set: {error}"))
-    };
-    small_file(client, &url.signature()).map_err(missing)
+pub fn signature_of(
+    client: &Agent,
+    url: &DownloadUrl,
+    key: &ReleaseKey,
+    story: &Story,
+) -> Result<String, Error> {
+    let url = url.signature();
+    small_file(client, &url, story).map_err(|error| {
+        let preface = format!("no signature, and an upgrade needs one by {key}");
+        story.seal(&url, error).within(rpc::CHECKSUM_MISMATCH, &preface)
+    })
 }
 
-fn small_file(client: &Agent, url: &DownloadUrl) -> Result<String, Error> {
-    let (url, mut response) = get(client, url)?;
+fn small_file(client: &Agent, url: &DownloadUrl, story: &Story) -> Result<String, Error> {
+    let (url, mut response) = get(client, url, story)?;
     let mut text = Vec::new();
     let body = response.body_mut().as_reader();
     body.take(signature::LIMIT + 1)
@@ -108,9 +117,16 @@ fn small_file(client: &Agent, url: &DownloadUrl) -> Result<String, Error> {
 }
 
 /// The answer to a GET, after redirects, and where it came from.
-fn get(client: &Agent, url: &DownloadUrl) -> Result<(DownloadUrl, Response<Body>), Error> {
+fn get(
+    client: &Agent,
+    url: &DownloadUrl,
+    story: &Story,
+) -> Result<(DownloadUrl, Response<Body>), Error> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS {
+        if connect::names_inside(url.uri()) {
+            story.leads_inside();
+        }
         let response = client.get(url.uri()).call().map_err(|error| {
             let proxy = client.config().proxy();
             let error = failed(&url, error);
@@ -236,8 +252,7 @@ fn broken(url: &DownloadUrl, bytes: u64, total: Option<u64>, error: io::Error) -
     if error.kind() == ErrorKind::UnexpectedEof {
         return Error::download(format!("{url} broke off after {bytes}{of} bytes; try again"));
     }
-    let Error { code, message } = failed(url, error.into());
-    Error::new(code, format!("{message}, after {bytes}{of} bytes"))
+    Error::download(format!("{}, after {bytes}{of} bytes", failed(url, error.into())))
 }
 
 impl Drop for Download {

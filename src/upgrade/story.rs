@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Error;
 use super::report::{Line, Stage};
+use super::{DownloadUrl, Error};
 use crate::run::wait;
 use crate::wire::rpc;
 
@@ -23,6 +23,8 @@ pub struct Story {
     bytes: AtomicU64,
     /// Zero while it is not known.
     total: AtomicU64,
+    /// Whether the download has led to a place that not everybody can reach.
+    inside: AtomicBool,
     next: Mutex<Instant>,
 }
 
@@ -39,6 +41,7 @@ impl Story {
             unheard: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             total: AtomicU64::new(0),
+            inside: AtomicBool::new(false),
             next: Mutex::new(Instant::now() + if supervised { OFTEN } else { SELDOM }),
         }))
     }
@@ -52,8 +55,25 @@ impl Story {
         self.check()
     }
 
+    /// Whether it is told to the agent, and the gateway wants the upgrade.
+    pub fn is_supervised(&self) -> bool {
+        self.supervised
+    }
+
     pub fn failed(&self, error: &Error) {
-        self.say(&Line::Failed { code: error.code, message: error.to_string() });
+        let (message, told) = (error.to_string(), error.told.clone());
+        self.say(&Line::Failed { code: error.code, message, told });
+    }
+
+    /// The download goes to a place that not everybody can reach: from here on the gateway hears
+    /// no reason of what fails on the way, for [`Story::seal`] takes it out.
+    pub fn leads_inside(&self) {
+        self.inside.store(true, Ordering::Relaxed);
+    }
+
+    /// What fetching `url` has failed with, good to be told.
+    pub fn seal(&self, url: &DownloadUrl, error: Error) -> Error {
+        if self.inside.load(Ordering::Relaxed) { error.sealed(url) } else { error }
     }
 
     /// A download has come this far.

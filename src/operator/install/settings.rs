@@ -14,7 +14,7 @@ use crate::config::{Config, ENV_FILE};
 
 const TOKEN: &str = "VMKIT_AGENT_TOKEN";
 /// Set in the environment of an installation, they are meant for the agent.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     TOKEN,
     "VMKIT_GATEWAY_URL",
     "VMKIT_LOG_LEVEL",
@@ -22,6 +22,7 @@ const VARIABLES: [&str; 9] = [
     "VMKIT_CA_FILE",
     "VMKIT_DOCKER_BIN",
     "VMKIT_RESTART_CMD",
+    "VMKIT_UPGRADES",
     "VMKIT_UPGRADE_PUBKEY",
     "VMKIT_UPGRADE_PROBATION_SECS",
 ];
