@@ -19,7 +19,7 @@ fn main() {
 }
 
 /// An agent with a key that is none would refuse every upgrade, so there must be no such agent.
-fn check_key(key: &str) -> Result<(), String> {
+pub fn check_key(key: &str) -> Result<(), String> {
     match minisign_verify::PublicKey::from_base64(key) {
         Err(error) if !key.is_empty() => {
             Err(format!("{error}; it is the second line of a minisign.pub file"))

@@ -10,4 +10,5 @@ mod dist_files;
 mod fetching;
 mod program;
 mod script;
+mod signatures;
 mod support;

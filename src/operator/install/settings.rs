@@ -170,14 +170,19 @@ mod tests {
     fn what_the_environment_has_of_ours_is_given() {
         let variables = environment(&[
             (TOKEN, "t"),
+            ("VMKIT_UPGRADES", "off"),
             ("VMKIT_LOG_LEVEL", " "),
             ("VMKIT_UPGRADE_REQUEST", "{}"),
             ("PATH", "/bin"),
             ("https_proxy", "http://proxy:1"),
         ]);
-        let expected = [(TOKEN, "t".to_owned()), ("HTTPS_PROXY", "http://proxy:1".to_owned())];
+        let expected = [
+            (TOKEN, "t".to_owned()),
+            ("VMKIT_UPGRADES", "off".to_owned()),
+            ("HTTPS_PROXY", "http://proxy:1".to_owned()),
+        ];
         assert_eq!(from_environment(&variables, "A=1\n"), expected);
-        assert_eq!(from_environment(&variables, "https_proxy=\n"), expected[..1]);
+        assert_eq!(from_environment(&variables, "https_proxy=\n"), expected[..2]);
     }
 
     #[test]
