@@ -8,7 +8,7 @@ agent := $(target)/dist/vmkit-agent-linux-$(arch)
 gateway := $(target)/debug/examples/gateway
 need := @dist/build/need cargo:cargo-web cc:gcc
 
-.PHONY: help demo test dist bench lint fuzz clean agent gateway cargo-test
+.PHONY: help demo test dist release bench lint fuzz clean agent gateway cargo-test
 # cargo uses all processors by itself.
 .NOTPARALLEL:
 
@@ -24,11 +24,16 @@ demo: agent gateway ## a real agent on the reference gateway, live; DEMO_SECONDS
 test: export DEMO_SECONDS = 20
 test: lint dist cargo-test demo ## everything, as CI does
 
+# RELEASE_PUBKEY=RW... is the minisign key that these agents want upgrades to be signed with.
 dist: gateway ## the release files, in target/dist; TOOLCHAIN=rustup or debian chooses the compiler
+	@rm -f "$(target)"/dist/*.minisig
 	dist/build/agent amd64 arm64
 	@dist/build/prove "$(gateway)" "$(target)"/dist/vmkit-agent-linux-a*
-	@install -m 755 dist/install.sh "$(target)/dist/install.sh"
+	@dist/build/installer "$(target)/dist/install.sh"
 	@dist/build/sums "$(target)/dist"
+
+release: ## signs what dist has built; KEY=<minisign's secret key file>
+	@dist/build/release "$(target)/dist" "$(KEY)" "$(REPLACES)" "$(SUMS_KEY)"
 
 bench: agent ## the measured numbers, as a table
 	$(need) docker:docker.io busybox:busybox-static curl:curl

@@ -8,15 +8,17 @@
 # Nothing runs before the last line, so a download that was cut does nothing.
 
 releases=https://github.com/vmkit/vmkit-agent/releases
+# The minisign key that SHA256SUMS is signed with; make dist RELEASE_PUBKEY=... fills it in.
+release_key=''
 
 usage() {
     cat <<'END'
 usage: install.sh [OPTION]...
   --version VERSION    that release; else the latest
   --base-url URL       the folder that has the release files; https:, or http: to loopback
-  --binary FILE        install this file, without a download; a SHA256SUMS beside it is checked
+  --binary FILE        install this file, without a download; a SHA256SUMS next to it is checked
   --token-file FILE    where the agent token is; or --token-stdin, or VMKIT_AGENT_TOKEN=...
-  --token-stdin        (not where this script itself comes by standard input)
+  --token-stdin        (not with `curl ... | sh`: stdin is the script)
   --gateway-url URL    where the agent dials
   --ca-file FILE       certificates that the agent trusts beside the bundled web roots
   --no-start           install and enable, but do not start
@@ -67,8 +69,10 @@ main() {
         --uninstall) uninstall=yes ;;
         --purge) purge=--purge ;;
         --help | -h) usage && return ;;
-        --token) fail "no --token: everybody here could read it; use VMKIT_AGENT_TOKEN, --token-file or --token-stdin" ;;
-        # Not repeated: it may be a token.
+        --token) fail "no --token: other users on this machine could read it in the process list; use VMKIT_AGENT_TOKEN, --token-file or --token-stdin" ;;
+        # The rest is not repeated: it may be a token.
+        --*=*) fail "unknown argument; see --help" ;;
+        --*) fail "unknown argument $option; see --help" ;;
         *) fail "unknown argument; see --help" ;;
         esac
     done
@@ -86,8 +90,9 @@ main() {
     fi
 
     case $(uname -m) in
-    x86_64 | amd64) arch=amd64 ;;
-    aarch64 | arm64) arch=arm64 ;;
+    # And the byte of an ELF file that names this processor.
+    x86_64 | amd64) arch=amd64 processor='>' ;;
+    aarch64 | arm64) arch=arm64 processor='\0267' ;;
     *) fail "no release for $(uname -m): there are amd64 and arm64" ;;
     esac
     name=vmkit-agent-linux-$arch
@@ -99,11 +104,13 @@ main() {
         fetch_release
     fi
     chmod 755 "$work/$name"
+    shown=${binary:-${base:-}/$name}
+    if is_foreign "$work/$name"; then fail "$shown is not a linux-$arch binary; take the one for this machine"; fi
     said=$("$work/$name" --version 2>&1) ||
-        fail "$name does not run here: $(echo "$said" | head -n 1); is this machine $arch?"
+        fail "$shown does not run here: $(echo "$said" | head -n 1); is it a vmkit-agent?"
     case "$said " in
     "vmkit-agent ${version:+"$version "}"*) ;;
-    *) fail "$name says it is \"$said\", not vmkit-agent $version; check the release" ;;
+    *) fail "$shown says it is \"$said\", not vmkit-agent $version; check the release" ;;
     esac
     # Its messages say what went wrong, and what to do.
     "$work/$name" install "$@" ${dry_run:+"$dry_run"}
@@ -126,11 +133,21 @@ make_work() {
 
 take_binary() {
     [ -f "$binary" ] || fail "no such file: $binary; see --binary"
+    # What is verified is what is installed: copies that nobody else can change any more.
+    cp "$binary" "$work/$name" || fail "can't copy $binary to $work; is there room?"
     sums=$(dirname "$binary")/SHA256SUMS
-    if [ -f "$sums" ]; then
-        verify "$binary" "${binary##*/}" "$sums" "$sums"
-    fi
-    cp "$binary" "$work/$name" || fail "can't copy $binary to $work"
+    [ -f "$sums" ] || return 0
+    for file in "$sums" "$sums.minisig"; do
+        [ ! -f "$file" ] || cp "$file" "$work/" || fail "can't copy $file to $work; is there room?"
+    done
+    check_signature "$sums"
+    verify "${binary##*/}" "$sums" "$sums lists no file named ${binary##*/}; use the original file name"
+}
+
+# Whether FILE is a program, and one for another kind of processor.
+is_foreign() {
+    [ "$(head -c 4 "$1" | tail -c 3)" = ELF ] &&
+        [ "$(head -c 19 "$1" | tail -c 1)" != "$(printf %b "$processor")" ]
 }
 
 fetch_release() {
@@ -149,10 +166,10 @@ fetch_release() {
         case $host in
         127.*[!0-9.:]*) fail "--base-url names no host: $host" ;;
         127.* | localhost | localhost:* | \[::1\] | \[::1\]:*) protocols='=http,https' ;;
-        *) fail "--base-url has to be https:, but for a loopback address" ;;
+        *) fail "--base-url must be https:// (http:// only to a loopback address)" ;;
         esac
         ;;
-    *) fail "--base-url has to be https:" ;;
+    *) fail "--base-url must be https://" ;;
     esac
     # wget knows the lower-case ones only.
     if [ -n "${HTTPS_PROXY:-}" ] && [ -z "${https_proxy:-}" ]; then export https_proxy="$HTTPS_PROXY"; fi
@@ -165,8 +182,22 @@ fetch_release() {
         fail "neither curl nor wget is here; install one, or fetch $base/$name elsewhere and use --binary FILE"
     fi
     fetch "$base/SHA256SUMS" "$work/SHA256SUMS"
+    if [ -n "$release_key" ] && has minisign; then fetch "$base/SHA256SUMS.minisig" "$work/SHA256SUMS.minisig"; fi
+    check_signature "$base/SHA256SUMS"
     fetch "$base/$name" "$work/$name"
-    verify "$work/$name" "$name" "$work/SHA256SUMS" "$base/SHA256SUMS"
+    verify "$name" "$base/SHA256SUMS" "$base/SHA256SUMS has no line for $name; is it a login page, or another release?"
+}
+
+# check_signature SUMS: whether the checksums, shown as SUMS, are those that the release key signed.
+check_signature() {
+    [ -n "$release_key" ] || return 0
+    if ! has minisign; then
+        echo "install.sh: minisign is not installed, so the signature of SHA256SUMS was not checked" >&2
+        return 0
+    fi
+    [ -f "$work/SHA256SUMS.minisig" ] || fail "$1 is not signed: there is no $1.minisig; check the release"
+    minisign -V -q -P "$release_key" -m "$work/SHA256SUMS" >/dev/null 2>&1 ||
+        fail "bad signature: $1 is not signed with the release key. Nothing was changed. The files are damaged or not from this release."
 }
 
 # fetch URL FILE
@@ -190,39 +221,49 @@ fetch() {
         ;;
     esac
     if [ "$status" -ne 0 ]; then
-        why=$(grep -i -e error -e failed -e unable -e refused -e 'bad address' "$work/said" | tail -n 1)
+        why=$(grep -i -e error -e failed -e unable -e refused -e resolve -e 'bad address' "$work/said" | tail -n 1)
+        host=${1#*://}
+        host=${host%%/*}
+        host=${host%:*}
+        advice="; check the URL, DNS, HTTPS_PROXY and outbound port 443"
         case $why in
         # The user and the password of a proxy.
         *@*) why='' ;;
+        *'error: 404'* | *'ERROR 404'* | *'1.1 404 '*) why="HTTP 404: no such release at this URL" advice='' ;;
+        # It may be the proxy's name.
+        *"resolve host: $host"* | *"address '$host'"*)
+            why="could not resolve $host" advice="; check the URL and DNS, or set HTTPS_PROXY"
+            ;;
         esac
-        fail "can't fetch $1: ${why:-$fetcher ended with status $status}; check the URL, DNS, HTTPS_PROXY and outbound port 443"
+        fail "can't fetch $1: ${why:-$fetcher ended with status $status}$advice"
     fi
     [ -s "$2" ] || fail "$1 is empty; check the release"
 }
 
-# verify FILE NAME SUMS SUMS-AS-SHOWN
+# verify NAME SUMS MISSING: whether the program in our folder is the one that SHA256SUMS lists as
+# NAME. SUMS is what that file is shown as, MISSING what is said where it has no such line.
 verify() {
-    wanted=$(tr -d '\r' <"$3" | while read -r sum file || [ -n "$sum" ]; do
-        if [ "${file#\*}" = "$2" ]; then echo "$sum"; fi
+    wanted=$(tr -d '\r' <"$work/SHA256SUMS" | while read -r sum file || [ -n "$sum" ]; do
+        if [ "${file#\*}" = "$1" ]; then echo "$sum"; fi
     done | head -n 1 | tr A-F a-f)
     case ${#wanted}:$wanted in
     64:*[!0-9a-f]*) wanted='' ;;
     64:*) ;;
     *) wanted='' ;;
     esac
-    [ -n "$wanted" ] || fail "$4 has no line for $2; is it a login page, or another release?"
+    [ -n "$wanted" ] || fail "$3"
     if has sha256sum; then
-        found=$(sha256sum <"$1")
+        found=$(sha256sum <"$work/$name")
     elif has shasum; then
-        found=$(shasum -a 256 <"$1")
+        found=$(shasum -a 256 <"$work/$name")
     elif has openssl; then
-        found=$(openssl dgst -sha256 -r <"$1")
+        found=$(openssl dgst -sha256 -r <"$work/$name")
     else
-        fail "none of sha256sum, shasum and openssl is here, so $2 can't be verified; install coreutils"
+        fail "none of sha256sum, shasum and openssl is here, so $1 can't be verified; install coreutils"
     fi
     found=${found%% *}
     [ "$found" = "$wanted" ] ||
-        fail "checksum mismatch: $2 is $found, $4 says $wanted; nothing was changed, check the release"
+        fail "checksum mismatch: $1 is $found, $2 says $wanted. Nothing was changed. The file is damaged or not from this release."
 }
 
 { main "$@"; exit "$?"; }

@@ -54,7 +54,9 @@ Configured by the environment, or by /etc/vmkit/agent.env where the environment 
   VMKIT_CA_FILE       a PEM file of certificates to trust beside the bundled web roots
   VMKIT_DOCKER_BIN    the docker command line (docker)
   VMKIT_RESTART_CMD   what restarts the service after an upgrade (what the init system needs)
-  VMKIT_UPGRADE_PUBKEY          the minisign key that upgrades have to be signed with (none)
+  VMKIT_UPGRADES                on, or off: the gateway can't upgrade this agent (on)
+  VMKIT_UPGRADE_PUBKEY          the minisign key that upgrades have to be signed with, or none
+                                (the release key of this build, where it has one)
   VMKIT_UPGRADE_PROBATION_SECS  how long a new binary has to be acknowledged (120)
   HTTPS_PROXY, NO_PROXY
 

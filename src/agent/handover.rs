@@ -148,7 +148,7 @@ fn finish(ended: &Ended, now: Instant, children: &Rc<Children>) -> Succession {
     match &ended.outcome {
         Ok(()) => Succession::Answering { until: now + ANSWER },
         Err(error) => {
-            log::error!("upgrade to {}: given up: {error}", ended.version);
+            log::error!("upgrade to {}: given up: {error} ({})", ended.version, error.code);
             if ended.cleaned_up {
                 return Succession::None;
             }

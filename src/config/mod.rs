@@ -3,6 +3,7 @@
 
 pub mod env_file;
 mod gateway;
+mod release_key;
 mod sources;
 mod token;
 
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::LevelFilter;
-use minisign_verify::PublicKey;
 use rustls::ClientConfig;
 use ureq::{Proxy, ProxyProtocol};
 
@@ -25,6 +25,7 @@ use crate::wire::tls;
 use sources::{Found, Purpose};
 
 pub use gateway::{Gateway, is_loopback, split_authority};
+pub use release_key::ReleaseKey;
 pub use sources::Examined;
 pub use token::{Token, TokenSource};
 
@@ -57,8 +58,10 @@ pub struct Config {
 pub struct UpgradeConfig {
     pub tls: Arc<ClientConfig>,
     pub proxy: Option<Proxy>,
+    /// Whether the gateway may have the binary replaced; by hand it is always allowed.
+    pub by_gateway: bool,
     /// Whose signature a new binary must have.
-    pub public_key: Option<PublicKey>,
+    pub release_key: Option<ReleaseKey>,
     /// How long a new binary has for its `register` to be acknowledged.
     pub probation: Duration,
     /// What restarts the service, for the shell.
@@ -168,7 +171,8 @@ impl UpgradeConfig {
             tls: tls::client_config(extra_roots)
                 .map_err(|error| Error::new("VMKIT_CA_FILE", error.to_string()))?,
             proxy: proxy(variables)?,
-            public_key: variables.get("VMKIT_UPGRADE_PUBKEY").map(public_key).transpose()?,
+            by_gateway: variables.get("VMKIT_UPGRADES").map_or(Ok(true), on_or_off)?,
+            release_key: ReleaseKey::choose(variables.get("VMKIT_UPGRADE_PUBKEY"))?,
             probation: variables
                 .get("VMKIT_UPGRADE_PROBATION_SECS")
                 .map_or(Ok(DEFAULT_PROBATION), probation)?,
@@ -271,11 +275,14 @@ fn instance_id(id: &str) -> Result<String, Error> {
     }
 }
 
-fn public_key(text: &str) -> Result<PublicKey, Error> {
-    PublicKey::from_base64(text).map_err(|error| {
-        let problem = format!("{error}; it is the second line of a minisign.pub file");
-        Error::new("VMKIT_UPGRADE_PUBKEY", problem)
-    })
+fn on_or_off(text: &str) -> Result<bool, Error> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => {
+            Err(Error::new("VMKIT_UPGRADES", format!("{other:?} is neither \"on\" nor \"off\"")))
+        }
+    }
 }
 
 fn probation(text: &str) -> Result<Duration, Error> {

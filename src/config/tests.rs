@@ -92,6 +92,8 @@ fn each_wrong_variable_is_named() {
         ("HTTPS_PROXY", "socks5://proxy:1"),
         ("HTTPS_PROXY", "::"),
         ("VMKIT_UPGRADE_PUBKEY", "RWQf6LRCGA9i53ml"),
+        ("VMKIT_UPGRADES", "no"),
+        ("VMKIT_UPGRADES", "OFF"),
         ("VMKIT_UPGRADE_PROBATION_SECS", "4"),
         ("VMKIT_UPGRADE_PROBATION_SECS", "3601"),
         ("VMKIT_UPGRADE_PROBATION_SECS", "2m"),

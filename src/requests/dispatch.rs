@@ -44,6 +44,11 @@ pub fn dispatch(
         "metrics_collect" => {
             metrics_collect::check(params).map(|()| Started::Flight(Work::Snapshot))
         }
+        "agent_upgrade" if !config.upgrade.by_gateway => {
+            let message = "this machine's owner has turned upgrades off (VMKIT_UPGRADES=off); run \
+                           vmkit-agent upgrade on the machine";
+            Err(Error::new(rpc::FORBIDDEN, message.to_owned()))
+        }
         "agent_upgrade" if upgrading => {
             let message = "busy: an upgrade is under way; ask again when it has ended";
             Err(Error::new(rpc::BUSY, message.to_owned()))

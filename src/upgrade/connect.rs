@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Proxy};
 
 use super::story::Story;
-use crate::config::UpgradeConfig;
+use crate::config::{UpgradeConfig, is_loopback};
 use crate::host::version;
 
 /// DNS's own limit aside: TCP, the proxy and TLS together.
@@ -54,12 +55,39 @@ pub fn client(config: &UpgradeConfig, story: &Arc<Story>) -> Agent {
             .chain(TcpConnector::default())
             .chain(Patience(Arc::clone(story)))
             .chain(Trust(Arc::clone(&config.tls)));
-    Agent::with_parts(settings, connector, Names)
+    Agent::with_parts(settings, connector, Names(Arc::clone(story)))
 }
 
-/// Names to addresses, in this thread.
-#[derive(Debug)]
-struct Names;
+/// Whether anybody could ask there, from anywhere: an address of the Internet.
+///
+/// A gateway that is broken into could have the agent try one URL after the other, and learn from
+/// the reasons what listens on this machine, in its network, or at the cloud's metadata service.
+/// So it hears a reason only where all addresses that the download has led to, redirects and all,
+/// are public: what it hears then, it could have found out from anywhere. A name is judged by its
+/// addresses, for whoever owns a domain can point it at 127.0.0.1. The price is that who downloads
+/// from a mirror in a private network finds the reasons in the agent's log only. Behind a proxy
+/// that knows the addresses alone, the proxy's own rules decide what can be reached.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            let is_inside = v4.is_loopback() || v4.is_private() || v4.is_link_local();
+            !(is_inside || is_shared || first == 0 || first >= 224)
+        }
+        // Of all IPv6 addresses those in 2000::/3 are given out.
+        IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
+    }
+}
+
+/// Whether `uri` names a place inside by itself, whoever resolves it.
+pub fn names_inside(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    is_loopback(host) || host.parse().is_ok_and(|address| !is_public(address))
+}
+
+/// Names to addresses, in this thread. Sees where the download leads.
+struct Names(Arc<Story>);
 
 impl Resolver for Names {
     fn resolve(
@@ -71,6 +99,9 @@ impl Resolver for Names {
         // Without a timeout ureq asks right here, and the C library has limits of its own.
         let found = DefaultResolver::default().resolve(uri, config, NextTimeout::default())?;
         let is_proxy = config.proxy().map(Proxy::uri) == Some(uri);
+        if !is_proxy && !found.iter().all(|address| is_public(address.ip())) {
+            self.0.leads_inside();
+        }
         if is_proxy || uri.scheme() != Some(&Scheme::HTTP) {
             return Ok(found);
         }
@@ -197,6 +228,12 @@ impl Transport for TlsTransport {
     }
 }
 
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Names")
+    }
+}
+
 impl fmt::Debug for Patience {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("Patience")
@@ -218,5 +255,44 @@ impl<T: fmt::Debug> fmt::Debug for PatientTransport<T> {
 impl fmt::Debug for TlsTransport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("TlsTransport")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_inside_and_what_everybody_can_reach() {
+        for inside in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "[::1]",
+            "[::]",
+            "[fe80::1]",
+            "[fd00:ec2::254]",
+            "[::ffff:10.0.0.1]",
+            "[ff02::1]",
+            "[64:ff9b::a00:1]",
+            "localhost",
+        ] {
+            assert!(
+                names_inside(&format!("https://u:p@{inside}:1/f").parse().unwrap()),
+                "{inside}"
+            );
+        }
+        for outside in
+            ["8.8.8.8", "100.63.0.1", "172.32.0.1", "[2606:4700::1]", "[::ffff:8.8.8.8]", "h.test"]
+        {
+            assert!(!names_inside(&format!("https://{outside}/f").parse().unwrap()), "{outside}");
+        }
     }
 }

@@ -15,7 +15,9 @@ use ureq::http::header::{CONTENT_LENGTH, LOCATION};
 use ureq::{Agent, Body};
 
 use super::story::Story;
-use super::{Checksum, DownloadUrl, Error, Request, on, signature, swap};
+use super::{Checksum, DownloadUrl, Error, Request, connect, on, signature, swap};
+use crate::config::ReleaseKey;
+use crate::wire::rpc;
 use crate::wire::tls::Distrust;
 
 /// No binary of ours will ever be this large.
@@ -83,8 +85,9 @@ fn download_to(
     let checksum = request.checksum;
     let mut download =
         Download { file, path: path.to_owned(), bytes: 0, checksum, took: Duration::ZERO };
-    let (url, mut response) = get(client, &request.url)?;
-    let total = length(&url, &response)?;
+    let seal = |error| story.seal(&request.url, error);
+    let (url, mut response) = get(client, &request.url, story).map_err(seal)?;
+    let total = length(&url, &response).map_err(seal)?;
     room(path.parent().unwrap_or(Path::new("/")), total.unwrap_or_default())?;
     let mut hash = Sha256::new();
     let mut body = response.body_mut().as_reader();
@@ -93,11 +96,11 @@ fn download_to(
         let count = match body.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => count,
-            Err(error) => return Err(broken(&url, download.bytes, total, error).into()),
+            Err(error) => return Err(seal(broken(&url, download.bytes, total, error)).into()),
         };
         download.bytes += count as u64;
         if download.bytes > LIMIT {
-            return Err(too_large(&url).into());
+            return Err(seal(too_large(&url)).into());
         }
         hash.update(&buffer[..count]);
         download.file.write_all(&buffer[..count]).map_err(|error| unwritable(path, &error))?;
@@ -116,15 +119,21 @@ fn download_to(
 ///
 /// # Errors
 /// [`crate::wire::rpc::CHECKSUM_MISMATCH`]: without one the file is as good as wrong.
-pub fn signature_of(client: &Agent, url: &DownloadUrl) -> Result<String, Error> {
-    let missing = |error: Error| {
-        Error::mismatch(format!("no signature, and VMKIT_UPGRADE_PUBKEY is set: {error}"))
-    };
-    small_file(client, &url.signature()).map_err(missing)
+pub fn signature_of(
+    client: &Agent,
+    url: &DownloadUrl,
+    key: &ReleaseKey,
+    story: &Story,
+) -> Result<String, Error> {
+    let url = url.signature();
+    small_file(client, &url, story).map_err(|error| {
+        let preface = format!("no signature, and an upgrade needs one by {key}");
+        story.seal(&url, error).within(rpc::CHECKSUM_MISMATCH, &preface)
+    })
 }
 
-fn small_file(client: &Agent, url: &DownloadUrl) -> Result<String, Error> {
-    let (url, mut response) = get(client, url)?;
+fn small_file(client: &Agent, url: &DownloadUrl, story: &Story) -> Result<String, Error> {
+    let (url, mut response) = get(client, url, story)?;
     let mut text = Vec::new();
     let body = response.body_mut().as_reader();
     body.take(signature::LIMIT + 1)
@@ -137,9 +146,16 @@ fn small_file(client: &Agent, url: &DownloadUrl) -> Result<String, Error> {
 }
 
 /// The answer to a GET, after redirects, and where it came from.
-fn get(client: &Agent, url: &DownloadUrl) -> Result<(DownloadUrl, Response<Body>), Error> {
+fn get(
+    client: &Agent,
+    url: &DownloadUrl,
+    story: &Story,
+) -> Result<(DownloadUrl, Response<Body>), Error> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS {
+        if connect::names_inside(url.uri()) {
+            story.leads_inside();
+        }
         // Without TLS a proxy would see it all, and its loopback is not ours.
         let proxy = client.config().proxy().filter(|_| url.is_https());
         let request = client.get(url.uri()).config().proxy(proxy.cloned()).build();
@@ -261,8 +277,7 @@ fn broken(url: &DownloadUrl, bytes: u64, total: Option<u64>, error: io::Error) -
     if error.kind() == ErrorKind::UnexpectedEof {
         return Error::download(format!("{url} broke off after {bytes}{of} bytes; try again"));
     }
-    let Error { code, message } = failed(url, error.into());
-    Error::new(code, format!("{message}, after {bytes}{of} bytes"))
+    Error::download(format!("{}, after {bytes}{of} bytes", failed(url, error.into())))
 }
 
 impl Drop for Download {

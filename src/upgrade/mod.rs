@@ -8,9 +8,11 @@
 
 mod after_boot;
 mod connect;
+mod error;
 mod failed_starts;
 mod fetch;
 mod guard;
+mod order;
 pub mod probation;
 pub mod report;
 mod revive;
@@ -33,9 +35,9 @@ use ureq::http::uri::Scheme;
 
 use crate::config::is_loopback;
 use crate::host::files::beside;
-use crate::wire::rpc;
 use store::Store;
 
+pub use error::Error;
 pub use guard::{Order, roll_back_command, stop_command};
 pub use upgrader::{REQUEST, by_hand, clean_up, supervised};
 
@@ -71,13 +73,6 @@ pub struct Checksum([u8; 32]);
 /// its query, which may be secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DownloadUrl(Uri);
-
-/// Why an upgrade did not come to be: one line that an operator can act on.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Error {
-    pub code: i32,
-    message: String,
-}
 
 /// The wire's names and types.
 #[derive(Deserialize, Serialize)]
@@ -286,49 +281,10 @@ impl fmt::Debug for DownloadUrl {
     }
 }
 
-impl Error {
-    /// An error of another process, as its report had it.
-    pub fn new(code: i32, message: impl Into<String>) -> Error {
-        Error { code, message: message.into() }
-    }
-
-    fn busy(message: impl Into<String>) -> Error {
-        Error::new(rpc::BUSY, message)
-    }
-
-    fn download(message: impl Into<String>) -> Error {
-        Error::new(rpc::DOWNLOAD_FAILED, message)
-    }
-
-    fn mismatch(message: impl Into<String>) -> Error {
-        Error::new(rpc::CHECKSUM_MISMATCH, message)
-    }
-
-    fn unfit(message: impl Into<String>) -> Error {
-        Error::new(rpc::UNFIT, message)
-    }
-
-    fn not_replaced(message: impl Into<String>) -> Error {
-        Error::new(rpc::NOT_REPLACED, message)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl From<Error> for rpc::Error {
-    fn from(error: Error) -> rpc::Error {
-        rpc::Error::new(error.code, error.message)
-    }
-}
-
 /// Where this very program is installed.
 ///
 /// # Errors
-/// [`rpc::NOT_REPLACED`] where its file is gone or another has taken its place.
+/// [`crate::wire::rpc::NOT_REPLACED`] where its file is gone or another has taken its place.
 pub fn installed() -> Result<PathBuf, Error> {
     let path = std::fs::read_link("/proc/self/exe").map_err(|error| {
         Error::not_replaced(format!("can't tell where this binary is installed: {error}"))

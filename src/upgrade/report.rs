@@ -12,8 +12,9 @@ pub enum Line {
     Done { stage: Stage, text: String },
     /// Something that the journal's readers should know.
     Note { text: String },
-    /// The upgrade is off, and everything is as it was.
-    Failed { code: i32, message: String },
+    /// The upgrade is off, and everything is as it was. `told` is what the gateway may hear where
+    /// the message is for this machine alone.
+    Failed { code: i32, message: String, told: Option<String> },
 }
 
 /// The steps of an upgrade, in their order.
@@ -55,7 +56,11 @@ impl Line {
                 Some(Line::Done { stage: *stage, text: second.to_owned() })
             }
             "failed" => {
-                Some(Line::Failed { code: first.parse().ok()?, message: second.to_owned() })
+                let (message, told) = match second.split_once('\t') {
+                    Some((message, told)) => (message, Some(told.to_owned())),
+                    None => (second, None),
+                };
+                Some(Line::Failed { code: first.parse().ok()?, message: message.to_owned(), told })
             }
             _ => None,
         }
@@ -65,13 +70,16 @@ impl Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         // One line each, whatever a server or a program said.
-        let one = |text: &str| text.replace(['\n', '\r'], " ");
+        let one = |text: &str| text.replace(['\n', '\r', '\t'], " ");
         match self {
             Line::Progress { bytes, total: Some(total) } => write!(f, "progress {bytes} {total}"),
             Line::Progress { bytes, total: None } => write!(f, "progress {bytes} -"),
             Line::Done { stage, text } => write!(f, "done {stage} {}", one(text)),
             Line::Note { text } => write!(f, "note {}", one(text)),
-            Line::Failed { code, message } => write!(f, "failed {code} {}", one(message)),
+            Line::Failed { code, message, told } => {
+                write!(f, "failed {code} {}", one(message))?;
+                told.as_ref().map_or(Ok(()), |told| write!(f, "\t{}", one(told)))
+            }
         }
     }
 }
@@ -95,7 +103,8 @@ mod tests {
             Line::Progress { bytes: 5, total: None },
             Line::Done { stage: Stage::Test, text },
             Line::Note { text: "word".to_owned() },
-            Line::Failed { code: -32011, message: "checksum mismatch: a b".to_owned() },
+            Line::Failed { code: -32011, message: "checksum mismatch: a b".to_owned(), told: None },
+            Line::Failed { code: -32010, message: "a".to_owned(), told: Some("b c".to_owned()) },
         ] {
             assert_eq!(Line::parse(&format!("{line}\n")), Some(line));
         }
@@ -103,8 +112,9 @@ mod tests {
 
     #[test]
     fn what_is_said_stays_one_line() {
-        let line = Line::Failed { code: -1, message: "a\nprogress 1 2\r".to_owned() };
-        assert_eq!(line.to_string(), "failed -1 a progress 1 2 ");
+        let message = "a\nprogress 1 2\r\tb".to_owned();
+        let line = Line::Failed { code: -1, message, told: None };
+        assert_eq!(line.to_string(), "failed -1 a progress 1 2  b");
     }
 
     #[test]

@@ -1,53 +1,118 @@
-//! Whose file it is: a minisign signature over the download.
+//! Whose file it is, and what for: a minisign signature over the download.
 //!
 //! Only signatures of the file's hash are taken, minisign's own default for years: those of the
 //! legacy kind are over the whole file, which would have to be in memory.
+//!
+//! The signature's trusted comment, which is signed too, says what the file is. Without that, who
+//! holds the gateway and not the key could play any old signature again: another release, another
+//! architecture's, another program of the same key.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek};
 
-use minisign_verify::{Error as MinisignError, PublicKey, Signature};
+use minisign_verify::{Error as MinisignError, Signature};
 
-use super::{DownloadUrl, Error};
+use super::{DownloadUrl, Error, Version};
+use crate::config::ReleaseKey;
+use crate::host::version::ARCH;
 
 /// A signature file, and a bit more than one ever is.
 pub const LIMIT: u64 = 4096;
 
-/// Whether `signature`, which came from `url`, is `key`'s over `file`.
-///
-/// # Errors
-/// [`crate::wire::rpc::CHECKSUM_MISMATCH`]: it is not.
-pub fn verify(
-    file: &mut File,
-    signature: &str,
-    url: &DownloadUrl,
-    key: &PublicKey,
-) -> Result<(), Error> {
-    let refuse = |error: MinisignError| {
-        let why = match error {
-            MinisignError::InvalidEncoding => "is not a minisign signature",
-            MinisignError::InvalidSignature => "is not over this file",
-            MinisignError::UnexpectedKeyId => "was made with another key",
-            MinisignError::UnsupportedLegacyMode => {
-                "is of minisign's legacy kind; sign with minisign 0.10 or newer, or with -H"
-            }
-            other => return Error::mismatch(format!("bad signature: {url}: {other}")),
+/// What a signature has to be for.
+pub struct Signed<'a> {
+    /// Where the signature came from.
+    pub url: DownloadUrl,
+    pub version: &'a Version,
+}
+
+impl Signed<'_> {
+    /// Whether `signature` is `key`'s over `file`, as this version for this architecture. Gives the
+    /// version that the signature says it replaces.
+    ///
+    /// # Errors
+    /// [`crate::wire::rpc::CHECKSUM_MISMATCH`]: it is not.
+    pub fn verify(
+        &self,
+        file: &mut File,
+        signature: &str,
+        key: &ReleaseKey,
+    ) -> Result<Option<String>, Error> {
+        let url = &self.url;
+        let refuse = |error: MinisignError| {
+            let why = match error {
+                MinisignError::InvalidEncoding => "is not a minisign signature".to_owned(),
+                MinisignError::InvalidSignature => "is not over this file".to_owned(),
+                MinisignError::UnexpectedKeyId => "was made with another key".to_owned(),
+                MinisignError::UnsupportedLegacyMode => {
+                    let advice = "sign with minisign 0.10 or newer, or with -H";
+                    format!("is of minisign's legacy kind ({advice})")
+                }
+                other => other.to_string(),
+            };
+            Error::mismatch(format!("bad signature: {url} {why}; an upgrade needs one by {key}"))
         };
-        Error::mismatch(format!("bad signature: {url} {why}; VMKIT_UPGRADE_PUBKEY is set"))
-    };
-    let signature = Signature::decode(signature).map_err(refuse)?;
-    let mut verifier = key.verify_stream(&signature).map_err(refuse)?;
-    let unread = |error| Error::download(format!("can't read the download again: {error}"));
-    file.rewind().map_err(unread)?;
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return verifier.finalize().map_err(refuse),
-            Ok(count) => verifier.update(&buffer[..count]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(unread(error)),
+        let signature = Signature::decode(signature).map_err(refuse)?;
+        let mut verifier = key.verifier(&signature).map_err(refuse)?;
+        let unread = |error| Error::download(format!("can't read the download again: {error}"));
+        file.rewind().map_err(unread)?;
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            match file.read(&mut buffer) {
+                // Over the trusted comment as well.
+                Ok(0) => break verifier.finalize().map_err(refuse)?,
+                Ok(count) => verifier.update(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(unread(error)),
+            }
+        }
+        self.replaced(signature.trusted_comment())
+    }
+
+    /// The version that a trusted comment names as the one to be replaced.
+    fn replaced(&self, comment: &str) -> Result<Option<String>, Error> {
+        let needed = trusted_comment(self.version);
+        let replaced = match comment.strip_prefix(&needed) {
+            Some("") => return Ok(None),
+            rest => rest.and_then(|rest| rest.strip_prefix(" replaces ")).map(str::to_owned),
+        };
+        match replaced.map(Version::try_from) {
+            Some(Ok(version)) => Ok(Some(version.into())),
+            _ => {
+                let comment: String = comment.chars().take(200).collect();
+                Err(Error::mismatch(format!(
+                    "bad signature: the trusted comment of {} is {comment:?}, needed is \
+                     {needed:?}; is it this release, for this architecture?",
+                    self.url
+                )))
+            }
         }
     }
+}
+
+/// What a signature says of a release for this machine.
+fn trusted_comment(version: &Version) -> String {
+    format!("vmkit-agent {version} linux/{ARCH}")
+}
+
+/// Whether a gateway may have `version` installed in the place of the `running` one: not when it
+/// is lower, unless its signature says that it `replaces` just that one. Whoever holds the key can
+/// send a fleet back; whoever only holds the gateway can't.
+///
+/// # Errors
+/// [`crate::wire::rpc::FORBIDDEN`].
+pub fn check_floor(version: &Version, running: &str, replaces: Option<&str>) -> Result<(), Error> {
+    let is_lower = Version::try_from(running.to_owned())
+        .is_ok_and(|running| version.order(&running) == Ordering::Less);
+    if !is_lower || replaces == Some(running) {
+        return Ok(());
+    }
+    let needed = trusted_comment(version);
+    Err(Error::forbidden(format!(
+        "version {version} is lower than the running {running}; sign it with the trusted comment \
+         \"{needed} replaces {running}\", or run vmkit-agent upgrade on the machine"
+    )))
 }
 
 #[cfg(test)]
@@ -71,17 +136,69 @@ QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfN
         let mut file = File::open(folder.file("download", content)).unwrap();
         // Where streaming has left it.
         file.seek(std::io::SeekFrom::End(0)).unwrap();
-        let url = DownloadUrl::check("https://host/file.minisig?key=secret").unwrap();
-        let key = PublicKey::from_base64(KEY).unwrap();
-        verify(&mut file, signature, &url, &key).map_err(|error| {
+        let version = version("1.2.3");
+        let signed = signed(&version);
+        let key = ReleaseKey::choose(Some(KEY)).unwrap().unwrap();
+        let outcome = signed.verify(&mut file, signature, &key);
+        outcome.map(drop).map_err(|error| {
             assert_eq!(error.code, crate::wire::rpc::CHECKSUM_MISMATCH);
             error.to_string()
         })
     }
 
+    fn signed(version: &Version) -> Signed<'_> {
+        let url = DownloadUrl::check("https://host/file.minisig?key=secret").unwrap();
+        Signed { url, version }
+    }
+
+    fn version(text: &str) -> Version {
+        Version::try_from(text.to_owned()).unwrap()
+    }
+
     #[test]
-    fn the_keys_own_signature_is_good() {
-        assert_eq!(check(b"test", HASHED), Ok(()));
+    fn a_good_signature_is_for_what_its_trusted_comment_says() {
+        let error = check(b"test", HASHED).unwrap_err();
+        for words in [r#"is "timestamp:1556193335\tfile:test""#, "vmkit-agent 1.2.3 linux/"] {
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn trusted_comments_that_are_for_this_release_here() {
+        let version = version("1.2.3");
+        let replaced = |comment: String| signed(&version).replaced(&comment);
+        assert_eq!(replaced(format!("vmkit-agent 1.2.3 linux/{ARCH}")), Ok(None));
+        let back = format!("vmkit-agent 1.2.3 linux/{ARCH} replaces 1.3.0");
+        assert_eq!(replaced(back), Ok(Some("1.3.0".to_owned())));
+        for comment in [
+            String::new(),
+            "vmkit-agent 1.2.3 linux/mips".to_owned(),
+            format!("vmkit-agent 1.2.30 linux/{ARCH}"),
+            format!("other-agent 1.2.3 linux/{ARCH}"),
+            format!("vmkit-agent 1.2.3 linux/{ARCH} "),
+            format!("vmkit-agent 1.2.3 linux/{ARCH}64"),
+            format!("vmkit-agent 1.2.3 linux/{ARCH} replaces "),
+            format!("vmkit-agent 1.2.3 linux/{ARCH} replaces 1.3.0 1.2.0"),
+            format!("vmkit-agent 1.2.3 linux/{ARCH}\treplaces 1.3.0"),
+            format!("x vmkit-agent 1.2.3 linux/{ARCH}"),
+        ] {
+            let error = replaced(comment.clone()).unwrap_err();
+            assert_eq!(error.code, crate::wire::rpc::CHECKSUM_MISMATCH, "{comment:?}");
+            assert!(error.to_string().contains(&format!("{comment:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn lower_versions_need_a_key_holders_word() {
+        let check = |new: &str, replaces| check_floor(&version(new), "1.2.3", replaces).is_ok();
+        assert!(check("1.2.3", None) && check("1.2.4", None) && check("1.2.3+b", None));
+        assert!(check("1.2.4", Some("1.0.0")));
+        assert!(!check("1.2.2", None) && !check("1.2.3-rc.1", None));
+        assert!(check("1.2.2", Some("1.2.3")));
+        assert!(!check("1.2.2", Some("1.2.4")) && !check("1.2.2", Some("1.2.3+b")));
+        let error = check_floor(&version("1.2.2"), "1.2.3", None).unwrap_err();
+        assert_eq!(error.code, crate::wire::rpc::FORBIDDEN);
+        assert!(error.to_string().contains("replaces 1.2.3"), "{error}");
     }
 
     #[test]

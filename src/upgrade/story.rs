@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::report::{Line, Stage};
-use super::{DEADLINE, Error};
+use super::{DEADLINE, DownloadUrl, Error};
 use crate::run::wait;
 use crate::wire::rpc;
 
@@ -25,6 +25,8 @@ pub struct Story {
     bytes: AtomicU64,
     /// Zero while it is not known.
     total: AtomicU64,
+    /// Whether the download has led to a place that not everybody can reach.
+    inside: AtomicBool,
     next: Mutex<Instant>,
 }
 
@@ -47,6 +49,7 @@ impl Story {
             unheard: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             total: AtomicU64::new(0),
+            inside: AtomicBool::new(false),
             next: Mutex::new(Instant::now() + if supervised { OFTEN } else { SELDOM }),
         }))
     }
@@ -69,8 +72,25 @@ impl Story {
         self.check()
     }
 
+    /// Whether it is told to the agent, and the gateway wants the upgrade.
+    pub fn is_supervised(&self) -> bool {
+        self.supervised
+    }
+
     pub fn failed(&self, error: &Error) {
-        self.say(&Line::Failed { code: error.code, message: error.to_string() });
+        let (message, told) = (error.to_string(), error.told.clone());
+        self.say(&Line::Failed { code: error.code, message, told });
+    }
+
+    /// The download goes to a place that not everybody can reach: from here on the gateway hears
+    /// no reason of what fails on the way, for [`Story::seal`] takes it out.
+    pub fn leads_inside(&self) {
+        self.inside.store(true, Ordering::Relaxed);
+    }
+
+    /// What fetching `url` has failed with, good to be told.
+    pub fn seal(&self, url: &DownloadUrl, error: Error) -> Error {
+        if self.inside.load(Ordering::Relaxed) { error.sealed(url) } else { error }
     }
 
     /// A download has come this far.
@@ -161,7 +181,7 @@ mod tests {
 
     use super::super::{DownloadUrl, connect, fetch};
     use super::*;
-    use crate::config::UpgradeConfig;
+    use crate::config::{ReleaseKey, UpgradeConfig};
     use crate::wire::tls;
 
     /// A server that says something all the time, which is no reason to wait for its end.
@@ -182,14 +202,18 @@ mod tests {
         let config = UpgradeConfig {
             tls: tls::client_config(rustls::RootCertStore::empty()).unwrap(),
             proxy: None,
-            public_key: None,
+            by_gateway: true,
+            release_key: None,
             probation: Duration::ZERO,
             restart_command: None,
         };
         let began = Instant::now();
         let story = Story::until(false, Some(began + Duration::from_millis(500))).unwrap();
         let client = connect::client(&config, &story);
-        assert!(fetch::signature_of(&client, &DownloadUrl::check(&url).unwrap()).is_err());
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let key = ReleaseKey::choose(Some(key)).unwrap().unwrap();
+        let url = DownloadUrl::check(&url).unwrap();
+        assert!(fetch::signature_of(&client, &url, &key, &story).is_err());
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         let why = story.over().unwrap();
         assert_eq!(why.code, rpc::TOOK_TOO_LONG);

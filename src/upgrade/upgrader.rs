@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::Stage as Step;
+use super::signature::{self, Signed};
 use super::state::Trial;
 use super::store::Store;
 use super::story::Story;
 use super::swap::{self, Staged};
-use super::{
-    Error, Request, connect, download_paths, fetch, guard, installed, on, probation, signature,
-};
+use super::{Error, Request, connect, download_paths, fetch, guard, installed, on, probation};
 use crate::config::UpgradeConfig;
 use crate::host::process::Identity;
 use crate::host::restart::Restart;
+use crate::host::version;
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
 use crate::wire::rpc;
@@ -171,14 +171,19 @@ fn bring_in(
     tell(story, Step::Download, format!("downloaded {} bytes in {seconds:.1} s", download.bytes))?;
     if download.checksum != request.checksum {
         return Err(Error::mismatch(format!(
-            "checksum mismatch: {} is {}, not {}; nothing was changed, check the release",
-            request.url, download.checksum, request.checksum
+            "checksum mismatch: what is at {} does not have the SHA-256 {}; nothing was changed, \
+             check the release",
+            request.url, request.checksum
         )));
     }
     let mut verified = "verified the checksum".to_owned();
-    if let Some(key) = &config.public_key {
-        let signature = fetch::signature_of(&client, &request.url)?;
-        signature::verify(&mut download.file, &signature, &request.url.signature(), key)?;
+    if let Some(key) = &config.release_key {
+        let signature = fetch::signature_of(&client, &request.url, key, story)?;
+        let signed = Signed { url: request.url.signature(), version: &request.version };
+        let replaces = signed.verify(&mut download.file, &signature, key)?;
+        if story.is_supervised() {
+            signature::check_floor(&request.version, version::VERSION, replaces.as_deref())?;
+        }
         verified.push_str(" and the signature");
     }
     tell(story, Step::Verify, verified)?;

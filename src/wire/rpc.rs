@@ -57,6 +57,8 @@ pub const CHECKSUM_MISMATCH: i32 = -32011;
 /// The new binary does not run here, is another version, or was given up before.
 pub const UNFIT: i32 = -32012;
 pub const NOT_REPLACED: i32 = -32013;
+/// This machine's owner does not allow it.
+pub const FORBIDDEN: i32 = -32014;
 
 /// The longest id that is taken; an answer has to hold it beside everything else.
 const ID_LIMIT: usize = 16 * 1024;

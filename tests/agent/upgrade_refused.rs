@@ -12,8 +12,14 @@ const BUSY: i64 = -32004;
 const DOWNLOAD_FAILED: i64 = -32010;
 const CHECKSUM_MISMATCH: i64 = -32011;
 const UNFIT: i64 = -32012;
+const FORBIDDEN: i64 = -32014;
 /// The self-test of a binary that hangs takes five seconds.
 const WITHIN: Duration = Duration::from_secs(40);
+
+/// All that a gateway hears of a download from this machine or its network.
+fn sealed(url: &str) -> String {
+    format!("the download from {url} failed; the agent's log has the reason")
+}
 
 /// Offers `release`, has the agent take it for `expected`, and looks at what it says.
 #[track_caller]
@@ -25,7 +31,11 @@ fn refuse(release: &Release, how: Download, expected: &Release, code: i64, words
     session.send_request(1, "agent_upgrade", params(&url, expected));
     let response = session.response_to(1, WITHIN);
     assert_eq!(response.code(), code, "{}", response.message());
-    assert!(response.message().contains(words), "{}", response.message());
+    match code {
+        // What is at a loopback address is not for the gateway to know.
+        DOWNLOAD_FAILED => assert_eq!(response.message(), sealed(&url)),
+        _ => assert!(response.message().contains(words), "{}", response.message()),
+    }
     agent.wait_for_log(&["given up", words]);
     assert!(fs::read(agent.path("vmkit-agent")).expect("it is installed") == before);
     assert_clean(&agent, &expected.version);
@@ -59,9 +69,9 @@ fn a_server_that_is_not_there() {
     let request = params("http://user:pass@127.0.0.1:1/agent?key=secret", &nothing);
     let response = session.request(1, "agent_upgrade", request);
     assert_eq!(response.code(), DOWNLOAD_FAILED);
-    let message = response.message();
-    assert!(message.contains("http://127.0.0.1:1/agent"), "{message}");
-    assert!(!message.contains("secret") && !message.contains("pass"), "{message}");
+    assert_eq!(response.message(), sealed("http://127.0.0.1:1/agent"));
+    let line = agent.wait_for_log(&["given up", "http://127.0.0.1:1/agent", "refused"]);
+    assert!(!line.contains("secret") && !line.contains("pass"), "{line}");
     assert_clean(&agent, &nothing.version);
 }
 
@@ -73,7 +83,8 @@ fn a_page_that_is_not_found() {
     let url = server.offer("agent", *b"", Download::Whole).replace("agent", "elsewhere");
     let response = session.request(1, "agent_upgrade", params(&url, &nothing));
     assert_eq!(response.code(), DOWNLOAD_FAILED);
-    assert!(response.message().contains("404"), "{}", response.message());
+    assert_eq!(response.message(), sealed(&url));
+    agent.wait_for_log(&["given up", "404"]);
     assert_clean(&agent, &nothing.version);
 }
 
@@ -89,6 +100,15 @@ fn part_of_a_binary_with_the_right_checksum() {
     // Of a debug build, most is at the end and not missed.
     part.bytes.truncate(part.bytes.len() / 10);
     refuse(&part, Download::Whole, &part, UNFIT, &part.version);
+}
+
+/// What is signed with the same key, and of the same version, and another program.
+#[test]
+fn another_program() {
+    let mut other = Release::script("exit");
+    let script = String::from_utf8(other.bytes).expect("it is a script");
+    other.bytes = script.replace("vmkit-agent", "other-agent").into_bytes();
+    refuse(&other, Download::Whole, &other, UNFIT, "other-agent");
 }
 
 #[test]
@@ -153,4 +173,61 @@ fn without_a_signature_where_a_key_is_set() {
     assert!(response.message().contains("minisig"), "{}", response.message());
     assert!(fs::read(agent.path("vmkit-agent")).is_ok_and(|there| there != next.bytes));
     assert_clean(&agent, &next.version);
+}
+
+/// Whatever answers at an address of this machine, or nothing at all, the gateway hears the same
+/// of it; also where a public server redirects there.
+#[test]
+fn a_gateway_does_not_learn_what_listens_on_this_machine() {
+    let (peer, server) = (Peer::plain(), Server::plain());
+    let (agent, mut session) = installed(&peer);
+    let (page, next) = (Release::unfit("a secret page"), Release::next());
+    let url = server.offer("agent", page.bytes.clone(), Download::Whole);
+    let missing = url.replace("agent", "elsewhere");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let talks = silent.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        use std::io::Write;
+        for mut socket in silent.incoming().flatten() {
+            let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n");
+        }
+    });
+    let reasons = [
+        ("http://127.0.0.1:1/agent".to_owned(), "refused"),
+        ("https://127.0.0.1:1/agent".to_owned(), "refused"),
+        ("https://127.1:1/agent".to_owned(), "refused"),
+        (missing.clone(), "404"),
+        (format!("https://{talks}/agent"), ""),
+        (format!("http://{talks}/agent"), "not HTTP"),
+    ];
+    for (url, reason) in reasons {
+        let response = session.request(1, "agent_upgrade", params(&url, &next));
+        assert_eq!((response.code(), response.message()), (DOWNLOAD_FAILED, &*sealed(&url)));
+        agent.wait_for_log(&["given up", &url, reason]);
+    }
+    let response = session.request(2, "agent_upgrade", params(&url, &next));
+    assert_eq!(response.code(), CHECKSUM_MISMATCH);
+    let message = response.message();
+    assert!(message.contains(&next.sha256()) && !message.contains(&page.sha256()), "{message}");
+    assert!(!agent.log().join("\n").contains(&page.sha256()));
+}
+
+#[test]
+fn any_where_the_owner_has_turned_them_off() {
+    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
+    let agent = Agent::dialing(&peer).installed().env("VMKIT_UPGRADES", "off").start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    let before = agent.log().len();
+    for request in [params(&url, &next), json!({}), json!("nonsense")] {
+        let response = session.request(1, "agent_upgrade", request);
+        assert_eq!(response.code(), FORBIDDEN, "{}", response.message());
+        assert!(response.message().contains("VMKIT_UPGRADES=off"), "{}", response.message());
+    }
+    session.ping(b"all is logged");
+    let log = agent.log().split_off(before);
+    assert_eq!(log.len(), 3, "{log:?}");
+    assert!(log.iter().all(|line| line.contains("VMKIT_UPGRADES=off")), "{log:?}");
+    assert_clean(&agent, &next.version);
+    assert!(!agent.path("state/upgrade.json").exists(), "there is nothing to remember");
 }

@@ -10,11 +10,15 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::support::{Agent, Download, PATIENCE, Peer, Release, Server, Setup, TOKEN, poll_until};
+use crate::support::{
+    Agent, Download, OWN_VERSION, PATIENCE, PUBLIC_NAME, Peer, Release, Server, Setup, TOKEN,
+    poll_until,
+};
 use crate::upgrade::{assert_clean, params, register_of};
 
 const DOWNLOAD_FAILED: i64 = -32010;
 const CHECKSUM_MISMATCH: i64 = -32011;
+const FORBIDDEN: i64 = -32014;
 
 fn dialing(peer: &Peer) -> Setup {
     Agent::dialing(peer).installed().env("VMKIT_UPGRADE_PROBATION_SECS", "6")
@@ -131,6 +135,46 @@ fn not_through_the_proxy_where_there_is_no_tls() {
     assert!(heads.try_recv().is_err(), "the proxy was asked");
 }
 
+/// The name of a server that everybody can reach: the gateway hears what it answered, unless it
+/// leads to an address inside.
+#[test]
+fn a_public_servers_answer_is_told_and_not_where_it_leads() {
+    let (peer, server, next) = (Peer::plain(), Server::tls(), Release::next());
+    let (port, _heads) = proxy();
+    let setup = dialing(&peer).env("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
+    let ca = setup.file("downloads.pem", &server.ca);
+    let setup = setup.env("NO_PROXY", "127.0.0.1").env("VMKIT_CA_FILE", ca);
+    let signer = Signer::new(&setup);
+    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()).start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    let public = |url: &str| url.replace("localhost", PUBLIC_NAME);
+    let missing = public(&url).replace("agent", "elsewhere");
+    let response = session.request(1, "agent_upgrade", params(&missing, &next));
+    assert_eq!(response.code(), DOWNLOAD_FAILED);
+    assert!(response.message().contains("answered 404"), "{}", response.message());
+    let response = session.request(1, "agent_upgrade", params(&public(&url), &next));
+    assert_eq!(response.code(), CHECKSUM_MISMATCH);
+    assert!(response.message().contains("answered 404"), "{}", response.message());
+
+    for inside in ["https://127.0.0.1:1/x", &url.replace("agent", "elsewhere")] {
+        let away = public(&server.offer("away", inside.as_bytes(), Download::Moved));
+        let response = session.request(1, "agent_upgrade", params(&away, &next));
+        let told = format!("the download from {away} failed; the agent's log has the reason");
+        assert_eq!((response.code(), response.message()), (DOWNLOAD_FAILED, &*told));
+        agent.wait_for_log(&["given up", inside]);
+        // The signature alone can lead there too.
+        let signature = server.offer("agent.minisig", inside.as_bytes(), Download::Moved);
+        server.offer_beside(&signature, "agent", next.bytes.clone());
+        let signed = public(&signature).replace(".minisig", "");
+        let response = session.request(1, "agent_upgrade", params(&signed, &next));
+        assert_eq!(response.code(), CHECKSUM_MISMATCH);
+        let message = response.message();
+        assert!(message.ends_with("failed; the agent's log has the reason"), "{message}");
+        assert!(!message.contains(inside), "{message}");
+    }
+}
+
 #[test]
 fn not_from_a_server_that_nobody_vouches_for() {
     let (peer, server, next) = (Peer::plain(), Server::tls(), Release::next());
@@ -139,9 +183,8 @@ fn not_from_a_server_that_nobody_vouches_for() {
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let response = session.request(1, "agent_upgrade", params(&url, &next));
     assert_eq!(response.code(), DOWNLOAD_FAILED);
-    for word in ["localhost", "unknown issuer", "VMKIT_CA_FILE"] {
-        assert!(response.message().contains(word), "{}", response.message());
-    }
+    assert!(response.message().contains("the agent's log has the reason"));
+    agent.wait_for_log(&["given up", "localhost", "unknown issuer", "VMKIT_CA_FILE"]);
     assert_clean(&agent, &next.version);
     session.assert_quiet();
 }
@@ -166,10 +209,10 @@ impl Signer {
         text.lines().nth(1).expect("after a comment").to_owned()
     }
 
-    fn signature_over(&self, content: &[u8]) -> Vec<u8> {
+    fn signature_over(&self, content: &[u8], comment: &str) -> Vec<u8> {
         let path = Path::new(&self.folder).join("signed");
         fs::write(&path, content).expect("the folder is the test's own");
-        self.minisign(&["-S", "-s", "key.sec", "-m", "signed"]);
+        self.minisign(&["-S", "-s", "key.sec", "-m", "signed", "-t", comment]);
         fs::read(path.with_extension("minisig")).expect("minisign has written it")
     }
 
@@ -180,6 +223,16 @@ impl Signer {
     }
 }
 
+/// What a signature has to say of `version` for this machine.
+fn comment(version: &str) -> String {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("vmkit-agent {version} linux/{arch}")
+}
+
 #[test]
 fn with_a_signature_that_verifies() {
     let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
@@ -188,9 +241,13 @@ fn with_a_signature_that_verifies() {
     let agent = setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()).start();
     let mut session = peer.accept_registered();
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    let good = signer.signature_over(&next.bytes, &comment(&next.version));
+    let tampered = String::from_utf8(good.clone()).expect("it is text");
+    let tampered = tampered.replace("trusted comment: vm", "trusted comment: Vm");
     for (signature, why) in [
-        (signer.signature_over(b"another file"), "not over this file"),
-        (vec![b'x'; 5000], "4 KiB"),
+        (signer.signature_over(b"another file", &comment(&next.version)), "not over this file"),
+        (tampered.into_bytes(), "not over this file"),
+        (vec![b'x'; 5000], "the agent's log has the reason"),
     ] {
         server.offer_beside(&url, "agent.minisig", signature);
         let response = session.request(1, "agent_upgrade", params(&url, &next));
@@ -198,9 +255,102 @@ fn with_a_signature_that_verifies() {
         assert!(response.message().contains(why), "{}", response.message());
         assert_clean(&agent, &next.version);
     }
-    server.offer_beside(&url, "agent.minisig", signer.signature_over(&next.bytes));
+    agent.wait_for_log(&["given up", "4 KiB"]);
+    server.offer_beside(&url, "agent.minisig", good);
     let response = session.request(2, "agent_upgrade", params(&url, &next));
     assert_eq!(*response.result(), json!({"status": "upgrading"}));
     agent.wait_for_log(&["verified", "signature"]);
     assert_eq!(register_of(&peer).1["version"], *next.version);
+}
+
+/// Good signatures over the right file, that were made for something else.
+#[test]
+fn not_with_a_signature_that_is_for_something_else() {
+    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
+    let setup = dialing(&peer);
+    let signer = Signer::new(&setup);
+    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()).start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    let needed = comment(&next.version);
+    for other in [
+        "timestamp:1\tfile:agent".to_owned(),
+        needed.replace("linux/", "linux/x"),
+        needed.replace("vmkit-agent", "other-agent"),
+        comment("9.9.9"),
+        format!("{needed} replaces"),
+        format!("{needed} for tests"),
+    ] {
+        server.offer_beside(&url, "agent.minisig", signer.signature_over(&next.bytes, &other));
+        let response = session.request(1, "agent_upgrade", params(&url, &next));
+        assert_eq!(response.code(), CHECKSUM_MISMATCH, "{other}: {}", response.message());
+        for words in [format!("{other:?}"), format!("{needed:?}")] {
+            assert!(response.message().contains(&words), "{}", response.message());
+        }
+    }
+    assert_clean(&agent, &next.version);
+    assert!(fs::read(agent.path("vmkit-agent")).is_ok_and(|there| there != next.bytes));
+}
+
+/// An old release that was signed when it was new.
+#[test]
+fn no_lower_version_unless_its_signature_says_that_it_replaces_this_one() {
+    let (peer, server, lower) = (Peer::plain(), Server::plain(), Release::lower());
+    let setup = dialing(&peer);
+    let signer = Signer::new(&setup);
+    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()).start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", lower.bytes.clone(), Download::Whole);
+    let bound = comment(&lower.version);
+    for comment in [bound.clone(), format!("{bound} replaces 9.9.9")] {
+        server.offer_beside(&url, "agent.minisig", signer.signature_over(&lower.bytes, &comment));
+        let response = session.request(1, "agent_upgrade", params(&url, &lower));
+        assert_eq!(response.code(), FORBIDDEN, "{}", response.message());
+        let advice = format!("{bound} replaces {OWN_VERSION}");
+        for words in ["lower than the running", &lower.version, &advice] {
+            assert!(response.message().contains(words), "{}", response.message());
+        }
+        assert_clean(&agent, &lower.version);
+    }
+    assert!(fs::read(agent.path("vmkit-agent")).is_ok_and(|there| there != lower.bytes));
+
+    let back = format!("{bound} replaces {OWN_VERSION}");
+    server.offer_beside(&url, "agent.minisig", signer.signature_over(&lower.bytes, &back));
+    let response = session.request(2, "agent_upgrade", params(&url, &lower));
+    assert_eq!(*response.result(), json!({"status": "upgrading"}));
+    assert_eq!(register_of(&peer).1["version"], *lower.version);
+}
+
+/// On the machine itself its owner may do all of it, signed as a key asks for.
+#[test]
+fn by_hand_with_upgrades_off_to_a_lower_version() {
+    let (peer, server, lower) = (Peer::plain(), Server::plain(), Release::lower());
+    let setup = dialing(&peer).env("VMKIT_UPGRADES", "off");
+    let signer = Signer::new(&setup);
+    let key = signer.key();
+    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", &key).start();
+    let mut session = peer.accept_registered();
+    let url = server.offer("agent", lower.bytes.clone(), Download::Whole);
+    let refused = session.request(1, "agent_upgrade", params(&url, &lower));
+    assert_eq!(refused.code(), FORBIDDEN, "{}", refused.message());
+
+    let upgrade = || {
+        let mut command = Command::new(agent.path("vmkit-agent"));
+        command.args(["upgrade", "--url", &url, "--version", &lower.version]);
+        command.args(["--sha256", &lower.sha256()]);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("VMKIT_AGENT_TOKEN", TOKEN);
+        command.env("VMKIT_UPGRADES", "off").env("VMKIT_UPGRADE_PUBKEY", &key);
+        command.env("STATE_DIRECTORY", agent.path("state"));
+        command.env("VMKIT_UPGRADE_PROBATION_SECS", "5").env("VMKIT_RESTART_CMD", ":");
+        command.output().expect("the agent was built")
+    };
+    server.offer_beside(&url, "agent.minisig", signer.signature_over(&lower.bytes, "another"));
+    let output = upgrade();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("trusted comment"), "{output:?}");
+    let signature = signer.signature_over(&lower.bytes, &comment(&lower.version));
+    server.offer_beside(&url, "agent.minisig", signature);
+    let output = upgrade();
+    assert!(output.status.success(), "{output:?}");
+    assert!(fs::read(agent.path("vmkit-agent")).expect("it is installed") == lower.bytes);
 }

@@ -73,6 +73,29 @@ fn no_token() {
 }
 
 #[test]
+fn whose_upgrades_are_taken_is_told() {
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let gateway = Gateway::good("now");
+    let settings = |lines: &[&str]| {
+        let machine = Machine::dialing(&gateway.url);
+        let machine = lines.iter().fold(machine, |machine, line| machine.line(line));
+        machine.examine().of("settings").seen.clone()
+    };
+    let key = format!("VMKIT_UPGRADE_PUBKEY={KEY}");
+    let signed = format!("signed with the key of VMKIT_UPGRADE_PUBKEY ({KEY})");
+    let none = "VMKIT_UPGRADE_PUBKEY=none";
+    for (lines, upgrades) in [
+        (&[none][..], "on, no signature needed".to_owned()),
+        (&[&key], format!("on, {signed}")),
+        (&[none, "VMKIT_UPGRADES=off"], "off, but for those by hand".to_owned()),
+        (&[&key, "VMKIT_UPGRADES=off"], format!("off, but for those by hand {signed}")),
+    ] {
+        let seen = settings(lines);
+        assert!(seen.ends_with(&format!("; upgrades {upgrades}")), "{seen}");
+    }
+}
+
+#[test]
 fn wrong_values_are_each_a_line_and_stop_nothing() {
     let gateway = Gateway::good("now");
     let proxy = format!("HTTPS_PROXY=socks5://u:{SECRET}@127.0.0.1:1");

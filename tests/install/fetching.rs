@@ -39,8 +39,8 @@ fn what_is_wrong_with_a_release_is_fatal() {
     let program = format!("/{NAME}");
     let not_a_sum = format!("{}  {NAME}\n", "g".repeat(64));
     let faults: [(&str, u16, &str, &str); 9] = [
-        ("/SHA256SUMS", 404, "", "404"),
-        (&program, 404, "", "404"),
+        ("/SHA256SUMS", 404, "", "HTTP 404: no such release at this URL"),
+        (&program, 404, "", "HTTP 404: no such release at this URL"),
         (&program, 500, "", "500"),
         ("/SHA256SUMS", 200, page, "login page"),
         (&program, 200, page, mismatch),
@@ -80,13 +80,33 @@ fn another_version_than_asked_for_is_refused() {
 #[test]
 fn a_program_that_does_not_run_here_is_refused() {
     for shell in SHELLS {
-        let release = Release::serve();
-        let program = "\u{7f}ELF of another machine";
-        release.put(&format!("/{NAME}"), 200, program);
-        let digest = super::support::sums(program.as_bytes());
-        release.put("/SHA256SUMS", 200, digest);
-        fails(&Script::with_curl(shell), &["--base-url", &release.url()], "does not run here");
+        for (program, why) in [
+            (elf(0xf3).as_slice(), "is not a linux-"),
+            (&elf(MACHINE), "does not run here"),
+            (b"#!/bin/sh\nexit 3\n", "does not run here"),
+        ] {
+            let release = Release::serve();
+            release.put(&format!("/{NAME}"), 200, program);
+            release.put("/SHA256SUMS", 200, super::support::sums(program));
+            let url = release.url();
+            let said = fails(&Script::with_curl(shell), &["--base-url", &url], why);
+            assert!(said.contains(&format!("{url}/{NAME}")), "{said}");
+        }
+        let script = Script::with_curl(shell);
+        let file = script.file("agent", elf(0xf3));
+        let file = file.to_str().expect("made of ASCII");
+        let said = fails(&script, &["--binary", file], "is not a linux-");
+        assert!(said.contains(file), "{said}");
     }
+}
+
+/// The byte by which an ELF file says that it is for this processor.
+const MACHINE: u8 = if cfg!(target_arch = "aarch64") { 0xb7 } else { 0x3e };
+
+/// The beginning of a program for this processor.
+fn elf(machine: u8) -> Vec<u8> {
+    let head = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0";
+    [head.as_slice(), &[machine, 0, b'\n']].concat()
 }
 
 #[test]
@@ -95,6 +115,26 @@ fn a_server_that_is_not_there_is_named() {
     for script in [dash, busybox, Script::with_curl(SHELLS[0]).with_wget()] {
         fails(&script, &["--base-url", "http://127.0.0.1:1/"], "http://127.0.0.1:1/SHA256SUMS");
     }
+}
+
+#[test]
+fn a_name_that_has_no_address_is_named() {
+    let [dash, busybox] = SHELLS.map(Script::with_curl);
+    let wget = Script::with_curl(SHELLS[0]).without("curl");
+    // As they were captured: no test asks the machine's name servers.
+    for script in [&dash, &busybox] {
+        let said = "curl: (6) Could not resolve host: vmkit-test.invalid";
+        script.fake("curl", &format!("echo '{said}' >&2; exit 6"));
+    }
+    let said = r#"echo "wget: unable to resolve host address 'vmkit-test.invalid'" >&2; exit 4"#;
+    wget.fake("wget", said);
+    for script in [&dash, &busybox, &wget] {
+        let said = fails(script, &["--base-url", "https://vmkit-test.invalid:1"], "SHA256SUMS: ");
+        assert!(said.contains(": could not resolve vmkit-test.invalid; "), "{said}");
+    }
+    // The proxy's name is another one.
+    dash.fake("curl", "echo 'curl: (5) Could not resolve proxy: vmkit-test.invalid' >&2; exit 5");
+    fails(&dash, &["--base-url", "https://vmkit-test.invalid:1"], "resolve proxy");
 }
 
 #[test]

@@ -10,5 +10,6 @@ mod dist_files;
 mod fetching;
 mod program;
 mod script;
+mod signatures;
 mod support;
 mod terminal;

@@ -52,7 +52,13 @@ fn arguments_are_checked_and_a_token_is_none() {
     for shell in SHELLS {
         let script = Script::with_curl(shell);
         fails(&script, &["--token", TOKEN], "VMKIT_AGENT_TOKEN");
-        fails(&script, &[TOKEN], "unknown argument");
+        let unknown = "install.sh: unknown argument";
+        for (argument, named) in
+            [("--quiet", " --quiet"), ("--quiet=yes", ""), ("-q", ""), (TOKEN, ""), ("token", "")]
+        {
+            let said = fails(&script, &[argument], unknown);
+            assert_eq!(said, format!("{unknown}{named}; see --help\n"));
+        }
         fails(&script, &["--version"], "needs a value");
         fails(&script, &["--binary", ""], "needs a value");
         fails(&script, &["--purge"], "--uninstall");
@@ -76,12 +82,33 @@ fn a_file_is_installed_without_a_network() {
 
         let script = Script::with_curl(shell);
         let file = script.file(NAME, Release::program());
-        script.file("SHA256SUMS", &sums(b"another"));
+        script.file("SHA256SUMS", sums(b"another"));
         let file = file.to_str().expect("made of ASCII");
-        fails(&script, &["--binary", file], "checksum mismatch");
-        script.file("SHA256SUMS", &sums(Release::program().as_bytes()));
+        fails(&script, &["--binary", file], "Nothing was changed. The file is damaged");
+        let renamed = script.file("agent", Release::program());
+        let renamed = renamed.to_str().expect("made of ASCII");
+        let advice = "SHA256SUMS lists no file named agent; use the original file name";
+        fails(&script, &["--binary", renamed], advice);
+        script.file("SHA256SUMS", sums(Release::program().as_bytes()));
         assert!(script.run(&["--binary", file]).status.success());
     }
+}
+
+/// Who may write to the folder changes the file as soon as it was read.
+#[test]
+fn what_was_verified_is_what_is_installed() {
+    // The tools of busybox are its own.
+    let script = Script::with_curl(SHELLS[0]);
+    let file = script.file(NAME, Release::program());
+    let evil = script.file("evil", "#!/bin/sh\necho vmkit-agent 6.6.6\necho evil >\"$RECORD\"\n");
+    script.file("SHA256SUMS", sums(Release::program().as_bytes()));
+    let swap =
+        format!("/usr/bin/sha256sum \"$@\" && /bin/cp '{}' '{}'", evil.display(), file.display());
+    script.fake("sha256sum", &swap);
+    let output = script.run(&["--binary", file.to_str().expect("made of ASCII")]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(script.record().expect("it was called"), ["install", "token="]);
+    assert!(fs::read(&file).expect("it is there").ends_with(b"\"$RECORD\"\n"), "not swapped");
 }
 
 #[test]

@@ -40,7 +40,14 @@ pub fn check(examined: &Examined, service: &Service, report: &mut Report) {
         report.pass("gateway-url", config.gateway.to_string());
     }
     if examined.problems.is_empty() {
-        report.pass("settings", format!("instance {}", config.instance_id));
+        let upgrades = match (&config.upgrade.by_gateway, &config.upgrade.release_key) {
+            (false, None) => "off, but for those by hand".to_owned(),
+            (false, Some(key)) => format!("off, but for those by hand signed with {key}"),
+            (true, None) => "on, no signature needed".to_owned(),
+            (true, Some(key)) => format!("on, signed with {key}"),
+        };
+        let instance = &config.instance_id;
+        report.pass("settings", format!("instance {instance}; upgrades {upgrades}"));
     }
 }
 

@@ -16,7 +16,7 @@ use crate::run::wait::Waiter;
 
 const TOKEN: &str = "VMKIT_AGENT_TOKEN";
 /// Set in the environment of an installation, they are meant for the agent.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     TOKEN,
     "VMKIT_GATEWAY_URL",
     "VMKIT_LOG_LEVEL",
@@ -24,6 +24,7 @@ const VARIABLES: [&str; 9] = [
     "VMKIT_CA_FILE",
     "VMKIT_DOCKER_BIN",
     "VMKIT_RESTART_CMD",
+    "VMKIT_UPGRADES",
     "VMKIT_UPGRADE_PUBKEY",
     "VMKIT_UPGRADE_PROBATION_SECS",
 ];
@@ -182,14 +183,19 @@ mod tests {
     fn what_the_environment_has_of_ours_is_given() {
         let variables = environment(&[
             (TOKEN, "t"),
+            ("VMKIT_UPGRADES", "off"),
             ("VMKIT_LOG_LEVEL", " "),
             ("VMKIT_UPGRADE_REQUEST", "{}"),
             ("PATH", "/bin"),
             ("https_proxy", "http://proxy:1"),
         ]);
-        let expected = [(TOKEN, "t".to_owned()), ("HTTPS_PROXY", "http://proxy:1".to_owned())];
+        let expected = [
+            (TOKEN, "t".to_owned()),
+            ("VMKIT_UPGRADES", "off".to_owned()),
+            ("HTTPS_PROXY", "http://proxy:1".to_owned()),
+        ];
         assert_eq!(from_environment(&variables, "A=1\n"), expected);
-        assert_eq!(from_environment(&variables, "https_proxy=\n"), expected[..1]);
+        assert_eq!(from_environment(&variables, "https_proxy=\n"), expected[..2]);
     }
 
     #[test]

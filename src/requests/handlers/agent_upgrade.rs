@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::run::job::{Children, Job, Pipe, Progress, Surroundings};
 use crate::upgrade::report::{Line, Stage};
-use crate::upgrade::{DEADLINE, REQUEST, Request};
+use crate::upgrade::{self, DEADLINE, REQUEST, Request};
 use crate::wire::rpc::{self, Error, Id};
 use crate::wire::session::Session;
 
@@ -28,7 +28,7 @@ pub struct Upgrade {
     /// What of the upgrader's output is no whole line yet.
     open: Vec<u8>,
     complaint: Vec<u8>,
-    failed: Option<Error>,
+    failed: Option<upgrade::Error>,
     download: Option<Download>,
 }
 
@@ -44,7 +44,7 @@ struct Download {
 pub struct Ended {
     pub id: Option<Id>,
     pub version: String,
-    pub outcome: Result<(), Error>,
+    pub outcome: Result<(), upgrade::Error>,
     /// The upgrader has ended by itself, and left nothing.
     pub cleaned_up: bool,
 }
@@ -123,7 +123,7 @@ impl Upgrade {
             }
             Progress::TimedOut => {
                 let message = format!("not done within {} s", DEADLINE.as_secs());
-                Err(Error::new(rpc::TOOK_TOO_LONG, message))
+                Err(upgrade::Error::new(rpc::TOOK_TOO_LONG, message))
             }
             Progress::Ended(status) => match self.failed.take() {
                 None if status.success() => Ok(()),
@@ -132,7 +132,7 @@ impl Upgrade {
                     let words = String::from_utf8_lossy(&self.complaint);
                     let words = words.lines().last().unwrap_or("it said nothing").escape_debug();
                     let message = format!("the upgrader failed ({status}): {words}");
-                    Err(Error::new(rpc::INTERNAL_ERROR, message))
+                    Err(upgrade::Error::new(rpc::INTERNAL_ERROR, message))
                 }
             },
         };
@@ -154,7 +154,11 @@ impl Upgrade {
                 log::info!("upgrade to {}: {text}", self.version);
             }
             Some(Line::Note { text }) => log::warn!("upgrade to {}: {text}", self.version),
-            Some(Line::Failed { code, message }) => self.failed = Some(Error::new(code, message)),
+            Some(Line::Failed { code, message, told }) => {
+                let mut error = upgrade::Error::new(code, message);
+                error.told = told;
+                self.failed = Some(error);
+            }
             None => log::debug!("upgrade to {}: {line:?}", self.version),
         }
     }
@@ -179,7 +183,7 @@ impl Ended {
         let id = self.id.as_ref()?;
         Some(match &self.outcome {
             Ok(()) => rpc::result(id, &Upgrading { status: "upgrading" }),
-            Err(error) => rpc::error(Some(id), error),
+            Err(error) => rpc::error(Some(id), &error.clone().into()),
         })
     }
 }

@@ -34,7 +34,7 @@ pub use log_line::{LogLine, assert_same_lines, texts};
 pub use peer::{Dial, Peer};
 pub use private_root::PrivateRoot;
 pub use release::{OWN_VERSION, Release};
-pub use server::{Download, Server};
+pub use server::{Download, PUBLIC_NAME, Server};
 pub use session::{End, Session};
 pub use stream::Lost;
 pub use tls::{Authority, Identity};

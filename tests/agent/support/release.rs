@@ -22,7 +22,20 @@ impl Release {
     /// The version is a string in the binary like any other. Writing another over it is a hundred
     /// times faster than a build, which `tests/vm` does.
     pub fn next() -> Release {
+        Release::calling_itself(fresh_version())
+    }
+
+    /// The same with a version that is lower than the own one, however often it is asked for.
+    pub fn lower() -> Release {
         let version = fresh_version();
+        // A pre-release of 0: there is nothing lower.
+        Release::calling_itself(format!(
+            "0-{}",
+            &version[version.len() - (OWN_VERSION.len() - 2)..]
+        ))
+    }
+
+    fn calling_itself(version: String) -> Release {
         assert_eq!(OWN_VERSION.len(), version.len());
         let mut bytes = fs::read(agent_program()).expect("the agent was built");
         let own = OWN_VERSION.as_bytes();

@@ -32,12 +32,14 @@ pub struct Script {
     shell: &'static [&'static str],
     scratch: Scratch,
     environment: Vec<(String, String)>,
+    text: PathBuf,
 }
 
 impl Script {
     /// With curl, as root, on this very kind of machine.
     pub fn with_curl(shell: &'static [&'static str]) -> Script {
-        let script = Script { shell, scratch: Scratch::new(), environment: Vec::new() };
+        let text = repository("dist/install.sh");
+        let script = Script { shell, scratch: Scratch::new(), environment: Vec::new(), text };
         for tool in TOOLS.iter().chain(&["curl"]) {
             script.link(tool);
         }
@@ -45,6 +47,23 @@ impl Script {
         script.fake("id", "echo 0");
         let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
         script.on_machine(&machine)
+    }
+
+    /// As `make dist` makes it with this release key.
+    pub fn with_release_key(mut self, key: &str) -> Script {
+        let file = self.scratch.path().join("install.sh");
+        let mut installer = Command::new(repository("dist/build/installer"));
+        let output = installer.arg(&file).env("RELEASE_PUBKEY", key).output();
+        let output = output.expect("it can be run");
+        assert!(output.status.success(), "{}", said(&output));
+        self.text = file;
+        self
+    }
+
+    /// And the real minisign to verify with.
+    pub fn with_minisign(self) -> Script {
+        self.link("minisign");
+        self
     }
 
     pub fn on_machine(self, machine: &str) -> Script {
@@ -79,15 +98,14 @@ impl Script {
     }
 
     /// A file beside all else.
-    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         self.scratch.write(name, content)
     }
 
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Output {
-        let script = repository("dist/install.sh");
         let mut command = self.command();
-        command.arg(script).args(arguments);
+        command.arg(&self.text).args(arguments);
         let output = command.output().expect("it was started before");
         self.check(&output)
     }

@@ -21,6 +21,8 @@ pub enum Download {
     Truncated,
     /// Promises less than there is, and sends it all.
     Overlong,
+    /// Is elsewhere: the content is the URL of that.
+    Moved,
     /// Sends half, and then nothing, for as long as the other side waits.
     Stalled,
 }
@@ -41,6 +43,8 @@ struct File {
     requests: usize,
 }
 
+/// What a server with TLS is called as well, by who gets to it through a proxy.
+pub const PUBLIC_NAME: &str = "releases.example.com";
 /// The file that this machine needs of a release.
 const PROGRAM: &str = if cfg!(target_arch = "aarch64") {
     "vmkit-agent-linux-arm64"
@@ -132,6 +136,11 @@ fn serve(mut stream: impl Read + Write, files: &Files) -> io::Result<()> {
     let Some((content, how)) = found else {
         return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
     };
+    if how == Download::Moved {
+        stream.write_all(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: ")?;
+        stream.write_all(&content)?;
+        return stream.write_all(b"\r\n\r\n");
+    }
     let promised = if how == Download::Overlong { content.len() / 2 } else { content.len() };
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\
@@ -140,7 +149,7 @@ fn serve(mut stream: impl Read + Write, files: &Files) -> io::Result<()> {
     stream.write_all(head.as_bytes())?;
     let half = &content[..content.len() / 2];
     match how {
-        Download::Whole | Download::Overlong => stream.write_all(&content)?,
+        Download::Whole | Download::Overlong | Download::Moved => stream.write_all(&content)?,
         Download::Truncated => stream.write_all(half)?,
         Download::Stalled => {
             stream.write_all(half)?;
@@ -169,7 +178,7 @@ fn identity() -> Result<(Arc<ServerConfig>, String), rcgen::Error> {
     let pem = authority.self_signed(&key)?.pem();
     let issuer = Issuer::new(authority, key);
     let key = KeyPair::generate()?;
-    let names = vec!["localhost".to_owned()];
+    let names = vec!["localhost".to_owned(), PUBLIC_NAME.to_owned()];
     let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
