@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::logging::PEER;
 use crate::run::job::{Children, Job, Pipe, Progress, Surroundings};
 use crate::upgrade::report::{Line, Stage};
 use crate::upgrade::{REQUEST, Request};
@@ -79,7 +80,12 @@ impl Upgrade {
         let job = start_upgrader(&request, now, children).map_err(|error| {
             Error::new(rpc::INTERNAL_ERROR, format!("can't start the upgrader: {error}"))
         })?;
-        log::info!("upgrade to {}: requested, from {}", request.version, request.url);
+        log::info!(
+            target: PEER,
+            "upgrade to {}: requested, from {}",
+            request.version,
+            request.url
+        );
         Ok(Upgrade {
             job,
             version: request.version.to_string(),
@@ -153,10 +159,12 @@ impl Upgrade {
                 if stage == Stage::Download {
                     self.download = None;
                 }
-                log::info!("upgrade to {}: {text}", self.version);
+                // From the swap on nothing is left out.
+                let target = if stage == Stage::Swap { module_path!() } else { PEER };
+                log::info!(target: target, "upgrade to {}: {text}", self.version);
             }
             Some(Line::Failed { code, message }) => self.failed = Some(Error::new(code, message)),
-            None => log::debug!("upgrade to {}: {line:?}", self.version),
+            None => log::debug!(target: PEER, "upgrade to {}: {line:?}", self.version),
         }
     }
 
