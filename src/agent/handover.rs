@@ -8,6 +8,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::logging::PEER;
 use crate::requests::handlers::agent_upgrade::{Ended, Upgrade};
 use crate::run::job::{Captured, Children, Progress};
 use crate::wire::session::Session;
@@ -148,7 +149,9 @@ fn finish(ended: &Ended, now: Instant, children: &Rc<Children>) -> Succession {
     match &ended.outcome {
         Ok(()) => Succession::Answering { until: now + ANSWER },
         Err(error) => {
-            log::error!("upgrade to {}: given up: {error} ({})", ended.version, error.code);
+            // A gateway can have upgrades fail in a loop.
+            let version = &ended.version;
+            log::error!(target: PEER, "upgrade to {version}: given up: {error} ({})", error.code);
             if ended.cleaned_up {
                 return Succession::None;
             }

@@ -21,7 +21,7 @@ use crate::agent::repeats::Repeats;
 use crate::config::Config;
 use crate::host::restart::Restart;
 use crate::host::version;
-use crate::logging;
+use crate::logging::{self, PEER, SESSION};
 use crate::requests::handlers::register;
 use crate::run::job::{Captured, Children, Progress};
 use crate::run::notify::Manager;
@@ -248,10 +248,8 @@ impl Agent {
         let took = now.saturating_duration_since(started).as_millis();
         match Connected::open(dialed, now, &self.config) {
             Ok((connected, address)) => {
-                log::info!(
-                    "connected to {} ({address}) in {took} ms",
-                    self.config.gateway.authority()
-                );
+                let gateway = self.config.gateway.authority();
+                log::info!(target: SESSION, "connected to {gateway} ({address}) in {took} ms");
                 self.link = Link::Up(Box::new(connected));
                 self.sessions += 1;
             }
@@ -284,7 +282,7 @@ impl Agent {
 
     fn receive(&mut self, now: Instant, text: &str) {
         let Link::Up(connected) = &mut self.link else { return };
-        log::debug!("received {} bytes", text.len());
+        log::debug!(target: PEER, "received {} bytes", text.len());
         match rpc::parse(text) {
             Ok(Incoming::Request(request)) => {
                 let Connected { session, flights, .. } = &mut **connected;
@@ -297,7 +295,7 @@ impl Agent {
             }
             Ok(Incoming::Response(response)) => self.answered(now, &response),
             Err(error) => {
-                log::info!("refused a message: {error}");
+                log::info!(target: PEER, "refused a message: {error}");
                 connected.session.send(rpc::error(None, &error));
             }
         }
@@ -307,7 +305,7 @@ impl Agent {
     fn answered(&mut self, now: Instant, response: &Response) {
         let Link::Up(connected) = &mut self.link else { return };
         if connected.registered.is_some() || !register::answers(response) {
-            log::debug!("ignored a response to nothing");
+            log::debug!(target: PEER, "ignored a response to nothing");
             return;
         }
         match register::acknowledged(response) {
@@ -316,7 +314,7 @@ impl Agent {
                 self.repeats.clear();
                 let who = &self.config.instance_id;
                 let registered = format!("registered as {who}, version {}", version::VERSION);
-                log::info!("{registered}");
+                log::info!(target: SESSION, "{registered}");
                 self.manager.status(&registered);
                 self.probation.accepted(now);
                 self.report_roll_backs();
@@ -407,7 +405,7 @@ impl Agent {
         // What the gateway has said may repeat it.
         self.status(&self.config.token.blot_out(format!("{failure}; {next}")));
         if let Some(failure) = self.repeats.say(now, kind, failure) {
-            log::warn!("{failure}; {next}");
+            log::warn!(target: SESSION, "{failure}; {next}");
         }
         self.link = Link::Down { until: now + delay };
     }

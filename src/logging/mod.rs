@@ -4,10 +4,20 @@
 //! A daemon is not to hang because its log does: what journal and syslog don't take at once is
 //! lost. Only our own records are shown, as a library's could hold the token; and of ours, which
 //! repeat what a gateway says, the token is blotted out.
+//!
+//! A gateway must not fill the disk with log lines. A line that a gateway can cause has the target
+//! [`PEER`] or [`SESSION`], and of these only so many are written ([`limit`]); debug lines count
+//! too. How many were left out is said before the next line, of any kind, that comes when the
+//! 10 s are over, and always before a line that is not counted, such as the last one: no timer wakes
+//! the agent for it. Not counted are lines about an upgrade from the swap on, and about what the
+//! agent itself could not do.
+
+mod limit;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +25,12 @@ use rustix::net::SendFlags;
 
 use crate::config::Token;
 use crate::host::timestamp::Timestamp;
+use limit::{About, Limit};
+
+/// The target of a line about what a gateway has sent, and what came of it.
+pub const PEER: &str = "vmkit_agent::peer";
+/// The target of a line about a session's beginning or end.
+pub const SESSION: &str = "vmkit_agent::session";
 
 const TARGET: &str = "vmkit_agent";
 const SYSLOG: &str = "/dev/log";
@@ -35,7 +51,8 @@ pub fn hide(token: &Token) {
 
 /// Installs the logger.
 pub fn start(level: LevelFilter) {
-    let logger = Box::leak(Box::new(Logger { sink: Sink::find() }));
+    let logger = Logger { sink: Sink::find(), limit: Mutex::default() };
+    let logger = Box::leak(Box::new(logger));
     if log::set_logger(logger).is_ok() {
         log::set_max_level(level);
     }
@@ -43,6 +60,7 @@ pub fn start(level: LevelFilter) {
 
 struct Logger {
     sink: Sink,
+    limit: Mutex<Limit>,
 }
 
 enum Sink {
@@ -73,8 +91,31 @@ impl Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
+        let about = match record.target() {
+            PEER => Some(About::Message),
+            SESSION => Some(About::Session),
+            _ => None,
+        };
+        if let Ok(mut limit) = self.limit.lock() {
+            let now = Instant::now();
+            if let Some(count) = limit.left_out(now, about.is_none()) {
+                let count = format!("{count} lines about the gateway's messages were left out");
+                self.write(Level::Info, count);
+            }
+            if about.is_some_and(|about| !limit.admits(now, about)) {
+                return;
+            }
+        }
+        self.write(record.level(), record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+impl Logger {
+    fn write(&self, level: Level, message: String) {
         // What others have said may be part of a message; a record stays one line all the same.
-        let mut message = record.args().to_string().replace(char::is_control, " ");
+        let mut message = message.replace(char::is_control, " ");
         if let Ok(secret) = SECRET.lock()
             && let Some(token) = &*secret
         {
@@ -82,27 +123,22 @@ impl Log for Logger {
         }
         match &self.sink {
             Sink::Journal => {
-                let line = format!("<{}>{message}\n", priority(record.level()));
+                let line = format!("<{}>{message}\n", priority(level));
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                 match rustix::net::send(io::stderr(), line.as_bytes(), flags) {
                     Err(rustix::io::Errno::NOTSOCK) => print(&line),
                     _lost_or_sent => {}
                 }
             }
-            Sink::Stderr => {
-                print(&format!("{} {:5} {message}\n", Timestamp::now(), record.level()))
-            }
+            Sink::Stderr => print(&format!("{} {level:5} {message}\n", Timestamp::now())),
             Sink::Syslog(syslog) => {
-                let kept =
-                    syslog.lock().is_ok_and(|mut syslog| syslog.write(record.level(), &message));
+                let kept = syslog.lock().is_ok_and(|mut syslog| syslog.write(level, &message));
                 if !kept {
-                    print(&format!("{} {:5} {message}\n", Timestamp::now(), record.level()));
+                    print(&format!("{} {level:5} {message}\n", Timestamp::now()));
                 }
             }
         }
     }
-
-    fn flush(&self) {}
 }
 
 /// A datagram socket to the syslog daemon that is opened anew when the daemon was restarted.

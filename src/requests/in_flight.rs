@@ -4,9 +4,11 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use log::Level;
 use tungstenite::Bytes;
 
 use crate::config::Config;
+use crate::logging::PEER;
 use crate::requests::dispatch::{Started, Work, dispatch};
 use crate::requests::handlers::agent_upgrade::Upgrade;
 use crate::requests::handlers::logs_fetch::Rank;
@@ -29,6 +31,8 @@ pub struct Flights {
     sample: Option<Sample>,
     /// A snapshot that the gateway has yet to be told, after those who asked for it.
     untold: Option<Rc<Taken>>,
+    /// What was last logged of a snapshot above the debug level: what was missing, and why.
+    missing: String,
 }
 
 struct Flight {
@@ -40,8 +44,15 @@ struct Flight {
     work: Work,
 }
 
-/// What became of a request: the message to send, and a few words for the log.
-pub type Outcome = Result<(Bytes, String), Error>;
+/// What became of a request.
+pub type Outcome = Result<Answer, Error>;
+
+pub struct Answer {
+    pub message: Bytes,
+    /// A few words for the log, and their level.
+    pub summary: String,
+    pub level: Level,
+}
 
 impl Flights {
     /// Starts a request, or answers why not. An upgrade is the caller's to look after; `upgrading`
@@ -108,8 +119,16 @@ impl Flights {
                 Some(index) => {
                     let flight = self.flying.remove(index);
                     let Work::Taken(taken) = &flight.work else { continue };
-                    let outcome = taken.outcome(flight.id.as_ref());
-                    flight.finish(now, session, Ok(outcome));
+                    let (message, missing) = (taken.message(flight.id.as_ref()), taken.missing());
+                    // A gateway asks all day; what changes is news.
+                    let level = match (self.missing == missing, missing.is_empty()) {
+                        (true, _) => Level::Debug,
+                        (false, true) => Level::Info,
+                        (false, false) => Level::Warn,
+                    };
+                    missing.clone_into(&mut self.missing);
+                    let summary = format!("snapshot{missing}");
+                    flight.finish(now, session, Ok(Answer { message, summary, level }));
                 }
                 None => {
                     session.send(untold.notification());
@@ -191,12 +210,12 @@ fn answer(
     // A method that is not ours may be anything.
     let method: String = method.escape_debug().take(64).collect();
     let message = match outcome {
-        Ok((message, summary)) => {
-            log::info!("{method}: {summary} in {took} ms");
+        Ok(Answer { message, summary, level }) => {
+            log::log!(target: PEER, level, "{method}: {summary} in {took} ms");
             message
         }
         Err(error) => {
-            log::info!("{method}: failed in {took} ms: {error}");
+            log::info!(target: PEER, "{method}: failed in {took} ms: {error}");
             rpc::error(id, &error).into()
         }
     };

@@ -41,6 +41,7 @@ mod upgrade_refused;
 mod upgrade_trust;
 
 mod configuration;
+mod log_bound;
 mod log_output;
 mod secrets;
 mod threads;

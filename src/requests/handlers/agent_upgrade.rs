@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::logging::PEER;
 use crate::run::job::{Children, Job, Pipe, Progress, Surroundings};
 use crate::upgrade::report::{Line, Stage};
 use crate::upgrade::{self, DEADLINE, REQUEST, Request};
@@ -77,7 +78,12 @@ impl Upgrade {
         let job = start_upgrader(&request, now, children).map_err(|error| {
             Error::new(rpc::INTERNAL_ERROR, format!("can't start the upgrader: {error}"))
         })?;
-        log::info!("upgrade to {}: requested, from {}", request.version, request.url);
+        log::info!(
+            target: PEER,
+            "upgrade to {}: requested, from {}",
+            request.version,
+            request.url
+        );
         Ok(Upgrade {
             job,
             version: request.version.to_string(),
@@ -151,15 +157,19 @@ impl Upgrade {
                 if stage == Stage::Download {
                     self.download = None;
                 }
-                log::info!("upgrade to {}: {text}", self.version);
+                // From the swap on nothing is left out.
+                let target = if stage == Stage::Swap { module_path!() } else { PEER };
+                log::info!(target: target, "upgrade to {}: {text}", self.version);
             }
-            Some(Line::Note { text }) => log::warn!("upgrade to {}: {text}", self.version),
+            Some(Line::Note { text }) => {
+                log::warn!(target: PEER, "upgrade to {}: {text}", self.version);
+            }
             Some(Line::Failed { code, message, told }) => {
                 let mut error = upgrade::Error::new(code, message);
                 error.told = told;
                 self.failed = Some(error);
             }
-            None => log::debug!("upgrade to {}: {line:?}", self.version),
+            None => log::debug!(target: PEER, "upgrade to {}: {line:?}", self.version),
         }
     }
 

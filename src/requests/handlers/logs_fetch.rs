@@ -8,6 +8,7 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use log::Level;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use tungstenite::Bytes;
@@ -15,7 +16,7 @@ use tungstenite::Bytes;
 use crate::config::Config;
 use crate::docker::log_lines::{Lane, LaneParser, Line, Merge};
 use crate::docker::{self, Failure};
-use crate::requests::in_flight::Outcome;
+use crate::requests::in_flight::{Answer, Outcome};
 use crate::run::job::{Children, Job, Pipe, Progress};
 use crate::wire::rpc::{self, Error, Id, MESSAGE_LIMIT};
 use crate::wire::session::Session;
@@ -198,7 +199,7 @@ impl LogsFetch {
     }
 
     /// The one reply that is no stream.
-    fn reply(&mut self) -> (Bytes, String) {
+    fn reply(&mut self) -> Answer {
         let count = self.lines.len();
         let (tail, note) = match self.lines.is_truncated() {
             true => (TRUNCATED_TAIL, ", truncated"),
@@ -209,7 +210,7 @@ impl LogsFetch {
         message.extend_from_slice(head.as_bytes());
         self.lines.move_all(&mut message);
         message.extend_from_slice(tail.as_bytes());
-        (message.into(), format!("{}: {count} lines{note}", self.container))
+        self.answer(message.into(), format!("{count} lines{note}"))
     }
 
     /// Sends the oldest lines where there are enough of them, or all the rest; the outcome after
@@ -220,10 +221,7 @@ impl LogsFetch {
             let count = stream.sent;
             let truncated = if self.lines.is_truncated() { ",\"truncated\":true" } else { "" };
             let message = format!("{}{count}{truncated}}}}}\n", stream_head(&self.id));
-            return Some(Ok((
-                message.into(),
-                format!("{}: {count} lines streamed", self.container),
-            )));
+            return Some(Ok(self.answer(message.into(), format!("{count} lines streamed"))));
         }
         if !ended && !self.lines.is_over_limit() {
             return None;
@@ -247,6 +245,11 @@ impl LogsFetch {
         stream.sent += count;
         session.send(chunk);
         None
+    }
+
+    fn answer(&self, message: Bytes, what: String) -> Answer {
+        let summary = format!("{}: {what}", self.container);
+        Answer { message, summary, level: Level::Info }
     }
 
     fn failure(&self, status: ExitStatus) -> Error {

@@ -40,25 +40,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A few words for the log: what is missing, and why.
-    pub fn summary(&self) -> String {
-        let mut summary = "snapshot".to_owned();
+    /// For the log: what is missing, and why. Empty where nothing is.
+    pub fn missing(&self) -> String {
+        let mut missing = String::new();
         let mut last_reason = "";
         for (part, reason) in &self.errors {
             match reason == last_reason {
-                true => summary.push_str(&format!(", nor {part}")),
-                false => summary.push_str(&format!(", without {part} ({reason})")),
+                true => missing.push_str(&format!(", nor {part}")),
+                false => missing.push_str(&format!(", without {part} ({reason})")),
             }
             last_reason = reason;
         }
-        summary
+        missing
     }
 }
 
 /// A snapshot as it is sent, to however many asked for it.
 pub struct Taken {
     json: String,
-    summary: String,
+    missing: String,
 }
 
 impl From<Snapshot> for Taken {
@@ -72,7 +72,7 @@ impl From<Snapshot> for Taken {
             snapshot.errors.insert("container_health", reason.to_owned());
             json = encode(&snapshot);
         }
-        Taken { json, summary: snapshot.summary() }
+        Taken { json, missing: snapshot.missing() }
     }
 }
 
@@ -82,11 +82,15 @@ impl Taken {
         self.json.len() <= SMALL
     }
 
-    /// The answer, and a few words for the log.
-    pub fn outcome(&self, id: Option<&Id>) -> (Bytes, String) {
+    /// As [`Snapshot::missing`].
+    pub fn missing(&self) -> &str {
+        &self.missing
+    }
+
+    /// The answer.
+    pub fn message(&self, id: Option<&Id>) -> Bytes {
         let id = id.map_or("null", Id::json);
-        let message = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{}}}\n", self.json);
-        (message.into(), self.summary.clone())
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{}}}\n", self.json).into()
     }
 
     pub fn notification(&self) -> String {
