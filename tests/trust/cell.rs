@@ -18,6 +18,8 @@ pub const PREVIOUS: &str = "/usr/local/bin/vmkit-agent.prev";
 pub const STATE_FOLDER: &str = "/var/lib/vmkit-agent";
 pub const STATE: &str = "/var/lib/vmkit-agent/upgrade.json";
 pub const ENV_FILE: &str = "/etc/vmkit/agent.env";
+/// What a start of the service runs, of a systemd that is none.
+pub const ON_START: &str = "/run/on-start";
 
 /// Says to a test that it is inside.
 const INSIDE: &str = "VMKIT_TEST_CELL";
@@ -81,6 +83,26 @@ pub fn fake(name: &str, body: &str) {
     let path = format!("/usr/local/sbin/{name}");
     write(&path, format!("#!/bin/sh\n{body}\n"));
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the cell's own");
+}
+
+/// A systemd that starts the service by running [`ON_START`], if there is one, and then has it say
+/// that it is registered.
+pub fn systemd() {
+    for folder in ["/run/systemd/system", "/etc/systemd/system"] {
+        fs::create_dir_all(folder).expect("the cell's own");
+    }
+    let systemctl = format!(
+        r#"
+        case "$*" in
+        show*) cat /run/service 2>/dev/null ;;
+        *start*)
+            [ ! -e {ON_START} ] || . {ON_START}
+            printf 'ActiveState=active\nStatusText=registered as vm\n' >/run/service
+        esac
+        exit 0
+        "#
+    );
+    fake("systemctl", &systemctl);
 }
 
 /// A command of root's, with `PATH` for an environment.

@@ -1,14 +1,15 @@
 //! Words that anybody can say: lines of the log under the agent's name, and numbers without bounds.
 
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::{fs, thread};
 
 use crate::cell::{self, ENV_FILE, INSTALLED, in_a_cell};
-use crate::golden::{self, TRIAL, on_trial};
+use crate::golden::{TRIAL, on_trial};
+use crate::guard::Guard;
 use crate::support::TOKEN;
 
 const LOG: &str = "/var/log/messages";
@@ -78,14 +79,12 @@ fn another_user_logs_it_as_the_agents_process() {
 fn a_guard_that_is_to_wait_for_ever() {
     in_a_cell(|| {
         let (next, _) = on_trial(TRIAL);
-        let mut guard = golden::guard(&next.sha256(), Some(&u64::MAX.to_string()));
-        let mut said = [0; 5];
-        let armed = guard.stdout.take().expect("a pipe").read_exact(&mut said).is_ok();
-        if armed {
-            assert_eq!(guard.try_wait().expect("our child"), None, "{}", golden::guards_log());
+        let mut guard = Guard::of(&next, Some(u64::MAX));
+        if guard.is_armed() {
+            assert!(guard.sleeps(), "{}", guard.log());
         } else {
-            let status = guard.wait().expect("our child");
-            assert_eq!(status.code(), Some(64), "{status}: {}", golden::guards_log());
+            let status = guard.status();
+            assert_eq!(status.code(), Some(64), "{status}: {}", guard.log());
         }
     });
 }

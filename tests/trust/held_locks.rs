@@ -5,10 +5,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::cell::{self, INSTALLED, PREVIOUS, STATE_FOLDER, in_a_cell, install};
-use crate::site::{PROBATION, Site, open_state_folder};
+use crate::cell::{self, INSTALLED, ON_START, PREVIOUS, STATE_FOLDER, in_a_cell, install};
+use crate::site::{
+    SHORT_PROBATION, Site, expect_previous, expect_roll_back, gateway, open_state_folder,
+};
 use crate::stranger::Stranger;
-use crate::support::{OWN_VERSION, Release};
+use crate::support::{OWN_VERSION, PATIENCE, Release, Session, TOKEN, agent_program, poll_until};
 
 /// What earlier versions have locked. The installed program will be the previous one.
 const TARGETS: [&str; 5] = [INSTALLED, STATE_FOLDER, "/etc", "/usr/local/bin", "/var/lib"];
@@ -24,14 +26,15 @@ fn lock_all(strangers: &mut [Stranger]) {
     strangers.iter_mut().for_each(Stranger::locks);
 }
 
-/// Nothing that an upgrade has made, beside the programs, is for others to open.
+/// What is in there, beside the programs, is for nobody else to open.
 #[track_caller]
 fn assert_private(folder: &str) {
-    for path in cell::files_in(folder) {
-        let own = path.starts_with(STATE_FOLDER) || path.starts_with("/usr/local/bin");
-        let is_program = [INSTALLED, PREVIOUS].iter().any(|program| path == Path::new(program));
+    let mut files = cell::files_in(folder);
+    files.retain(|path| ![INSTALLED, PREVIOUS].map(Path::new).contains(&path.as_path()));
+    assert!(!files.is_empty(), "state and locks are somewhere");
+    for path in files {
         let mode = fs::metadata(&path).expect("it was listed").mode();
-        assert!(!own || is_program || mode & 0o077 == 0, "{}: {mode:o}", path.display());
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
     }
 }
 
@@ -46,7 +49,6 @@ fn an_upgrade_is_not_held_up() {
         assert_eq!(cell::mode(STATE_FOLDER), "700");
         assert_private(STATE_FOLDER);
         site.confirm(&mut session, &next);
-        assert_private(STATE_FOLDER);
     });
 }
 
@@ -67,11 +69,12 @@ fn a_confirmation_is_not_held_up() {
 fn a_roll_back_is_not_held_up() {
     in_a_cell(|| {
         let mut strangers = eyed();
-        let mut site = Site::up();
+        let mut site = Site::with_short_probation();
         let session = site.has_upgraded(&Release::next());
         lock_all(&mut strangers);
         let _new = Stranger::locking(INSTALLED);
-        site.expect_roll_back(session);
+        drop(session);
+        expect_roll_back(&site.peer);
     });
 }
 
@@ -89,9 +92,7 @@ fn nothing_is_held_up_where_the_state_stands_beside_the_program() {
         let next = Release::next();
         let mut session = site.has_upgraded(&next);
         assert_private("/usr/local/bin");
-        session.acknowledge();
-        site.agent.wait_for_log(&["confirmed"]);
-        assert_private("/usr/local/bin");
+        site.confirm(&mut session, &next);
     });
 }
 
@@ -101,30 +102,55 @@ fn an_installation_is_not_held_up() {
         cell::write(INSTALLED, "the one before");
         open_state_folder();
         let _locked = TARGETS.map(Stranger::locking);
-        cell::write("/run/token", crate::support::TOKEN);
+        cell::write("/run/token", TOKEN);
         let (succeeded, said) = cell::agent(&["install", "--token-file", "/run/token"]);
         assert!(succeeded, "{said}");
         assert!(said.contains(OWN_VERSION), "{said}");
     });
 }
 
-/// As by a backup, or by another command of ours that takes its time.
+/// Root's own, at the same time, is another matter.
 #[test]
-fn a_roll_back_waits_for_a_lock_of_roots() {
+fn an_installation_beside_another_is_refused() {
     in_a_cell(|| {
         install();
-        let mut site = Site::up();
-        let session = site.has_upgraded(&Release::next());
-        let mut held = cell::files_in(STATE_FOLDER);
-        held.extend([PREVIOUS, INSTALLED, STATE_FOLDER].map(Into::into));
-        let seconds = (PROBATION.as_secs() + 3).to_string();
-        let mut words: Vec<&str> = Vec::new();
-        for path in &held {
-            words.extend(["flock", path.to_str().expect("made of ASCII")]);
-        }
-        words.extend(["sleep", &seconds]);
-        let mut holder = cell::root(words[0], &words[1..]).spawn().expect("util-linux is there");
-        site.expect_roll_back(session);
-        assert!(holder.wait().expect("our child").success());
+        gateway();
+        cell::systemd();
+        let wait = "touch /run/starting; until [ -e /run/go-on ]; do sleep 0.01; done";
+        cell::write(ON_START, wait);
+        let mut first = cell::root(&agent_program(), &["install"]).spawn().expect("it was built");
+        poll_until("the start of the service", PATIENCE, || {
+            fs::exists("/run/starting").is_ok_and(|there| there).then_some(())
+        });
+        let (succeeded, said) = cell::agent(&["install"]);
+        assert!(!succeeded && said.contains("another installation is under way"), "{said}");
+        cell::write("/run/go-on", "");
+        assert!(first.wait().expect("our child").success());
     });
+}
+
+/// All that a roll-back could lock is locked by root, from before the end of the probation until
+/// three seconds after it.
+fn roll_back_while_root_holds_the_locks() -> Session {
+    install();
+    let mut site = Site::with_short_probation();
+    let session = site.has_upgraded(&Release::next());
+    let mut files = cell::files_in(STATE_FOLDER);
+    files.extend([PREVIOUS, INSTALLED, STATE_FOLDER].map(Into::into));
+    let mut words: Vec<&str> = Vec::new();
+    for path in &files {
+        words.extend(["flock", path.to_str().expect("made of ASCII")]);
+    }
+    let seconds = (SHORT_PROBATION.as_secs() + 3).to_string();
+    words.extend(["sleep", &seconds]);
+    let mut holder = cell::root(words[0], &words[1..]).spawn().expect("util-linux is there");
+    drop(session);
+    let session = expect_previous(&site.peer);
+    assert!(holder.wait().expect("our child").success());
+    session
+}
+
+#[test]
+fn a_roll_back_happens_whatever_root_has_locked() {
+    in_a_cell(|| drop(roll_back_while_root_holds_the_locks()));
 }

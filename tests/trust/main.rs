@@ -5,6 +5,7 @@
 
 mod cell;
 mod golden;
+mod guard;
 mod site;
 mod stranger;
 #[allow(unused_imports, reason = "this binary uses its own part of the support code")]

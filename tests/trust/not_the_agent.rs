@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
-use crate::cell::{self, INSTALLED, in_a_cell, install};
+use crate::cell::{self, INSTALLED, ON_START, in_a_cell, install};
 use crate::site::{gateway, run_agent};
 use crate::stranger::Stranger;
 use crate::support::{PATIENCE, is_running, poll_until};
@@ -46,19 +46,6 @@ fn evil_under_the_agents_name() -> Stranger {
     evil
 }
 
-/// The real program, from where it is installed, as any user may run it.
-fn installed_program_of_a_stranger() -> Stranger {
-    let script = "export VMKIT_AGENT_TOKEN=theirs VMKIT_GATEWAY_URL=ws://127.0.0.1:1/\n\
-                  exec \"$1\" run";
-    let stranger = Stranger::runs(script, &[INSTALLED]);
-    poll_until("their agent", PATIENCE, || {
-        fs::read_link(format!("/proc/{}/exe", stranger.pid()))
-            .is_ok_and(|program| program == *INSTALLED)
-            .then_some(())
-    });
-    stranger
-}
-
 fn doctor() -> String {
     cell::agent(&["doctor"]).1
 }
@@ -88,6 +75,9 @@ fn doctor_and_what_is_mounted_over_the_installed_program() {
         let said = doctor();
         assert_root_has_not_run_evil(&said);
         assert_no_agent_but(&evil, &said);
+        // Nor where a service is looked for that is stopped.
+        cell::systemd();
+        assert_root_has_not_run_evil(&doctor());
     });
 }
 
@@ -96,7 +86,7 @@ fn doctor_and_the_installed_program_run_by_another_user() {
     in_a_cell(|| {
         install();
         gateway();
-        let theirs = installed_program_of_a_stranger();
+        let theirs = Stranger::runs_agent(INSTALLED);
         assert_no_agent_but(&theirs, &doctor());
         assert!(theirs.lives());
     });
@@ -108,7 +98,7 @@ fn doctor_and_the_agent_beside_anothers() {
     in_a_cell(|| {
         install();
         let peer = gateway();
-        let theirs = installed_program_of_a_stranger();
+        let theirs = Stranger::runs_agent(INSTALLED);
         let evil = evil_under_the_agents_name();
         let ours = run_agent();
         let _session = peer.accept_registered();
@@ -121,30 +111,14 @@ fn doctor_and_the_agent_beside_anothers() {
     });
 }
 
-/// A systemd that starts the service by running `/run/on-start`, which a test may write.
-fn fake_systemd() {
-    fs::create_dir_all("/run/systemd/system").expect("the cell's own");
-    fs::create_dir_all("/etc/systemd/system").expect("the cell's own");
-    let systemctl = r#"
-        case "$*" in
-        show*) cat /run/service 2>/dev/null ;;
-        *start*)
-            [ ! -e /run/on-start ] || . /run/on-start
-            printf 'ActiveState=active\nStatusText=registered as vm\n' >/run/service
-        esac
-        exit 0
-    "#;
-    cell::fake("systemctl", systemctl);
-}
-
 #[test]
 fn install_and_uninstall_leave_other_users_processes_alone() {
     in_a_cell(|| {
         install();
         gateway();
-        fake_systemd();
+        cell::systemd();
         let evil = evil_under_the_agents_name();
-        let theirs = installed_program_of_a_stranger();
+        let theirs = Stranger::runs_agent(INSTALLED);
         for command in ["install", "uninstall"] {
             let (succeeded, said) = cell::agent(&[command]);
             assert!(succeeded, "{said}");
@@ -160,7 +134,7 @@ fn install_does_not_end_what_has_got_the_number_of_a_stray_agent() {
     in_a_cell(|| {
         install();
         gateway();
-        fake_systemd();
+        cell::systemd();
         // Nobody's child, so that its number is free as soon as it has ended.
         let script = "\"$1\" >/dev/null 2>&1 & echo $!";
         let stray = cell::root("/bin/sh", &["-c", script, "sh", INSTALLED]).output();
@@ -175,7 +149,7 @@ fn install_does_not_end_what_has_got_the_number_of_a_stray_agent() {
             done
             touch /run/reused"
         );
-        cell::write("/run/on-start", on_start);
+        cell::write(ON_START, on_start);
         let (succeeded, said) = cell::agent(&["install"]);
         assert!(succeeded && fs::exists("/run/reused").is_ok_and(|reused| reused), "{said}");
         let bystander = stray.parse().expect("a number");

@@ -8,9 +8,10 @@ use serde_json::json;
 
 use crate::cell::{self, INSTALLED, PREVIOUS, in_a_cell, install};
 use crate::golden::{self, TRIAL};
-use crate::site::{COME_BACK, Site, expect_roll_back, gateway};
+use crate::guard::Guard;
+use crate::site::{Site, expect_roll_back, gateway};
 use crate::stranger::Stranger;
-use crate::support::{OWN_VERSION, Release, is_running};
+use crate::support::{Release, is_running};
 
 const SCRIPT: &str = "export VMKIT_DOCKER_BIN=/tmp/evil-docker; exec sleep infinity";
 
@@ -21,10 +22,8 @@ fn roll_back(pid: u32) {
     let (next, mut state) = golden::on_trial(TRIAL);
     state["trial"]["agent"] = json!(pid);
     golden::remember(&state);
-    let _guard = golden::guard(&next.sha256(), None);
-    let dial = peer.accept_within(COME_BACK).expect("the previous version is back");
-    assert_eq!(dial.switch().read_register()["version"], OWN_VERSION);
-    golden::assert_put_back();
+    let guard = Guard::of(&next, None);
+    guard.expect_roll_back(&peer);
     let environments = environments_of_agents();
     assert!(!environments.is_empty(), "an agent has dialled");
     let adopted = environments.iter().any(|environment| environment.contains("evil-docker"));
@@ -61,12 +60,10 @@ fn a_number_that_is_another_process_of_roots_now() {
 fn another_users_agent_from_the_previous_program() {
     in_a_cell(|| {
         install();
-        let mut site = Site::up();
+        let mut site = Site::with_short_probation();
         assert_eq!(site.upgrade(&Release::script("exit 1")), None);
         assert_eq!(site.session.expect_close(), 1001);
-        let script = "export VMKIT_AGENT_TOKEN=theirs VMKIT_GATEWAY_URL=ws://127.0.0.1:1/\n\
-                      exec \"$1\" run";
-        let theirs = Stranger::runs(script, &[PREVIOUS]);
+        let theirs = Stranger::runs_agent(PREVIOUS);
         expect_roll_back(&site.peer);
         assert!(theirs.lives(), "another user's process was ended");
     });

@@ -2,17 +2,16 @@
 //! is rolled back, and never ends in silence.
 
 use std::fs;
-use std::io::Read;
 
 use serde_json::{Value, json};
 
-use crate::cell::{self, INSTALLED, PREVIOUS, STATE, in_a_cell, install};
+use crate::cell::{self, PREVIOUS, STATE, in_a_cell, install};
 use crate::golden::{
-    self, REPORTED, ROLLING_BACK, TRIAL, UNFINISHED, UNREPORTED, guards_log, on_trial, remember,
-    remembered,
+    self, REPORTED, ROLLING_BACK, TRIAL, UNFINISHED, UNREPORTED, on_trial, remember, remembered,
 };
-use crate::site::{COME_BACK, Site, expect_roll_back, gateway, run_agent};
-use crate::support::{Agent, OWN_VERSION, PATIENCE, Peer, Release, poll_until};
+use crate::guard::Guard;
+use crate::site::{Site, expect_roll_back, gateway, run_agent};
+use crate::support::{Agent, PATIENCE, Peer, Release, Session, poll_until};
 
 #[track_caller]
 fn assert_not_damaged(agent: &Agent) {
@@ -35,7 +34,10 @@ fn with_unknown_members(value: &mut Value) {
 #[test]
 fn a_trial_of_0_1_0_is_confirmed() {
     in_a_cell(|| {
-        let (next, _) = on_trial(TRIAL);
+        let (next, mut state) = on_trial(TRIAL);
+        // Time enough on a busy machine.
+        state["trial"]["probation"] = json!(120);
+        remember(&state);
         let (peer, agent) = (gateway(), run_agent());
         let mut session = peer.accept_upgraded();
         assert_eq!(session.read_register()["version"], *next.version);
@@ -92,7 +94,7 @@ fn an_upgrade_of_0_1_0_that_was_cut_short_is_cleaned_up_after() {
 }
 
 /// Remembers this; the session of the agent that has found it.
-fn registered(golden: &str) -> (Peer, Agent, crate::support::Session) {
+fn registered(golden: &str) -> (Peer, Agent, Session) {
     install();
     remember(&golden::parsed(golden));
     let (peer, agent) = (gateway(), run_agent());
@@ -166,9 +168,7 @@ fn the_least_that_a_trial_can_be_is_rolled_back() {
             "installed": state["trial"]["installed"]
         });
         remember(&json!({"trial": trial}));
-        let _guard = golden::guard(&next.sha256(), None);
-        expect_roll_back(&peer);
-        golden::assert_put_back();
+        Guard::of(&next, None).expect_roll_back(&peer);
     });
 }
 
@@ -177,21 +177,14 @@ fn the_least_that_a_trial_can_be_is_rolled_back() {
 fn spoil(content: &[u8]) {
     let peer = gateway();
     let (next, _) = on_trial(TRIAL);
-    let mut guard = golden::guard(&next.sha256(), Some("1"));
-    let mut armed = [0; "armed".len()];
-    let mut stdout = guard.stdout.take().expect("a pipe");
-    stdout.read_exact(&mut armed).expect("it says that it watches");
+    let mut guard = Guard::of(&next, Some(1));
+    assert!(guard.is_armed(), "{}", guard.log());
     fs::write(STATE, content).expect("it is there");
-    assert_rolled_back_and_said(&peer);
+    assert_says_so(&guard.expect_roll_back(&peer));
 }
 
 #[track_caller]
-fn assert_rolled_back_and_said(peer: &Peer) {
-    let dial = peer.accept_within(COME_BACK);
-    let dial = dial.unwrap_or_else(|| panic!("nobody dials; the guard:\n{}", guards_log()));
-    assert_eq!(dial.switch().read_register()["version"], OWN_VERSION);
-    golden::assert_put_back();
-    let log = guards_log();
+fn assert_says_so(log: &str) {
     assert!(log.contains(STATE) && log.contains("damaged"), "{log}");
     assert!(log.contains("rolling back") || log.contains("rolled back"), "{log}");
 }
@@ -219,8 +212,8 @@ fn garbage_before_the_guard_starts() {
         let peer = gateway();
         let (next, _) = on_trial(TRIAL);
         fs::write(STATE, "garbage").expect("it is there");
-        let _guard = golden::guard(&next.sha256(), None);
-        assert_rolled_back_and_said(&peer);
+        let guard = Guard::of(&next, None);
+        assert_says_so(&guard.expect_roll_back(&peer));
     });
 }
 
@@ -236,8 +229,6 @@ fn a_trial_of_another_program_is_its_own_business() {
         let mut site = Site::up();
         let next = Release::next();
         let mut session = site.has_upgraded(&next);
-        session.acknowledge();
-        site.agent.wait_for_log(&["confirmed"]);
-        assert!(fs::read(INSTALLED).expect("it is installed") == next.bytes);
+        site.confirm(&mut session, &next);
     });
 }

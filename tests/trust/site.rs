@@ -13,8 +13,8 @@ use crate::support::{
     poll_until,
 };
 
-/// How long a new version has until it is rolled back.
-pub const PROBATION: Duration = Duration::from_secs(5);
+/// How long a new version has where it is to be rolled back: time to start on a busy machine.
+pub const SHORT_PROBATION: Duration = Duration::from_secs(10);
 /// How long it takes until one that was given up is ended and the previous one is back.
 pub const COME_BACK: Duration = Duration::from_secs(60);
 
@@ -28,7 +28,18 @@ pub struct Site {
 impl Site {
     /// In a cell where the program is in place.
     pub fn up() -> Site {
+        Site::with(gateway())
+    }
+
+    pub fn with_short_probation() -> Site {
         let peer = gateway();
+        let probation = SHORT_PROBATION.as_secs();
+        let settings = fs::read_to_string(ENV_FILE).expect("just written");
+        write_settings(&format!("{settings}VMKIT_UPGRADE_PROBATION_SECS={probation}\n"));
+        Site::with(peer)
+    }
+
+    fn with(peer: Peer) -> Site {
         let agent = run_agent();
         let session = peer.accept_registered();
         Site { peer, server: Server::plain(), agent, session }
@@ -64,27 +75,22 @@ impl Site {
         assert_eq!(remembered()["trial"], Value::Null, "there is nothing left to watch over");
         assert!(fs::read(INSTALLED).expect("it is installed") == release.bytes);
     }
-
-    /// Refuses to acknowledge the new version, for as long as it asks.
-    #[track_caller]
-    pub fn expect_roll_back(&self, session: Session) {
-        drop(session);
-        expect_roll_back(&self.peer);
-    }
 }
 
 /// A gateway that the agent's settings name.
 pub fn gateway() -> Peer {
     let peer = Peer::plain();
-    let settings = format!(
-        "VMKIT_AGENT_TOKEN={TOKEN}\nVMKIT_GATEWAY_URL={}\nVMKIT_INSTANCE_ID=vmkit-test\n\
-         VMKIT_UPGRADE_PROBATION_SECS={}\n",
-        peer.url(),
-        PROBATION.as_secs()
-    );
+    write_settings(&format!(
+        "VMKIT_AGENT_TOKEN={TOKEN}\nVMKIT_GATEWAY_URL={}\nVMKIT_INSTANCE_ID=vmkit-test\n",
+        peer.url()
+    ));
+    peer
+}
+
+/// For root alone to read, since the token is in it.
+fn write_settings(settings: &str) {
     cell::write(ENV_FILE, settings);
     fs::set_permissions(ENV_FILE, Permissions::from_mode(0o600)).expect("just written");
-    peer
 }
 
 /// Starts the installed agent as somebody at root's shell would: with its settings in the file.
@@ -94,21 +100,24 @@ pub fn run_agent() -> Agent {
     setup.at(INSTALLED).start()
 }
 
-/// Answers the `register` of every other version with an error, until our own is back and has told
-/// that the other was rolled back.
+/// Answers the `register` of every other version with an error, until our own is back; its session.
 #[track_caller]
-pub fn expect_roll_back(peer: &Peer) {
+pub fn expect_previous(peer: &Peer) -> Session {
     poll_until("the previous version", COME_BACK, || {
-        let dial = peer.accept_within(COME_BACK).expect("somebody dials");
-        let mut session = dial.switch();
+        let mut session = peer.accept_within(COME_BACK).expect("somebody dials").switch();
         if session.read_register()["version"] == OWN_VERSION {
             session.acknowledge();
-            session.next_notification("upgrade_rolled_back");
-            return Some(());
+            return Some(session);
         }
         session.answer_register(r#""error":{"code":1,"message":"not you"}"#);
         None
-    });
+    })
+}
+
+/// The same, and it tells that the other version was rolled back.
+#[track_caller]
+pub fn expect_roll_back(peer: &Peer) {
+    expect_previous(peer).next_notification("upgrade_rolled_back");
 }
 
 /// The folder of the state as earlier versions have made it: for everybody to look into.

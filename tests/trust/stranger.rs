@@ -1,9 +1,10 @@
 //! Another user of the machine: one without any rights, and a shell.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::support::is_running;
+use crate::support::{PATIENCE, is_running, poll_until};
 
 /// A process of user 65534's.
 pub struct Stranger {
@@ -23,6 +24,19 @@ impl Stranger {
         let stdin = child.stdin.take().expect("a pipe");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         Stranger { child, stdin, stdout }
+    }
+
+    /// Runs the real program, from where anybody may run it, as an agent of nobody's.
+    #[track_caller]
+    pub fn runs_agent(path: &str) -> Stranger {
+        let script = "export VMKIT_AGENT_TOKEN=theirs VMKIT_GATEWAY_URL=ws://127.0.0.1:1/\n\
+                      exec \"$1\" run";
+        let stranger = Stranger::runs(script, &[path]);
+        let program = format!("/proc/{}/exe", stranger.pid());
+        poll_until("another user's agent", PATIENCE, || {
+            fs::read_link(&program).is_ok_and(|program| program == *path).then_some(())
+        });
+        stranger
     }
 
     /// Has done all that the script says.
