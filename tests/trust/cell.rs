@@ -24,7 +24,8 @@ pub const ON_START: &str = "/run/on-start";
 /// Says to a test that it is inside.
 const INSIDE: &str = "VMKIT_TEST_CELL";
 /// The cell's process 1. The machine's programs are there, some of them as links into
-/// `/etc/alternatives`; all else that can be written to is empty and the cell's own.
+/// `/etc/alternatives`; all else that an agent writes to is empty and the cell's own. So a build to
+/// be tested can't be in one of these folders.
 const INIT: &str = r#"
     mount --make-rprivate /
     mount -t tmpfs -o mode=755 vmkit-test /run
