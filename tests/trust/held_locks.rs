@@ -154,3 +154,13 @@ fn roll_back_while_root_holds_the_locks() -> Session {
 fn a_roll_back_happens_whatever_root_has_locked() {
     in_a_cell(|| drop(roll_back_while_root_holds_the_locks()));
 }
+
+/// The note on it is written as soon as it can be: the gateway hears of it, and the binary counts as
+/// one that was rolled back.
+#[test]
+fn a_roll_back_that_could_not_be_written_down_at_once_is_told() {
+    in_a_cell(|| {
+        let mut session = roll_back_while_root_holds_the_locks();
+        session.next_notification("upgrade_rolled_back");
+    });
+}
