@@ -53,6 +53,19 @@ fn an_upgrade_is_not_held_up() {
 }
 
 #[test]
+fn an_upgrade_by_hand_is_not_held_up() {
+    in_a_cell(|| {
+        let mut strangers = eyed();
+        lock_all(&mut strangers);
+        let site = Site::up();
+        let next = Release::next();
+        let said = site.upgrade_by_hand(&next);
+        assert!(said.contains("restart the agent now"), "{said}");
+        assert!(fs::read(INSTALLED).expect("it is installed") == next.bytes);
+    });
+}
+
+#[test]
 fn a_confirmation_is_not_held_up() {
     in_a_cell(|| {
         let mut strangers = eyed();

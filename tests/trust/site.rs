@@ -57,6 +57,15 @@ impl Site {
         response.error.map(|error| (error.code, error.message))
     }
 
+    /// Upgrades at root's shell, where the agent is left to be restarted. What that has said.
+    #[track_caller]
+    pub fn upgrade_by_hand(&self, release: &Release) -> String {
+        let url = self.server.offer("agent", release.bytes.clone(), Download::Whole);
+        let arguments = ["upgrade", "--url", &url, "--sha256", &release.sha256(), "--version"];
+        let mut upgrade = cell::root(INSTALLED, &[&arguments[..], &[&release.version]].concat());
+        cell::said(&upgrade.output().expect("it is installed"))
+    }
+
     /// Has upgraded; the new version's session, whose `register` nobody has answered yet.
     #[track_caller]
     pub fn has_upgraded(&mut self, release: &Release) -> Session {
