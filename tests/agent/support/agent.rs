@@ -29,6 +29,7 @@ pub const TOKEN: &str = "vmkit-test-token-3f9ac1";
 /// An agent about to be started.
 pub struct Setup {
     scratch: Scratch,
+    program: Option<String>,
     root: Option<PrivateRoot>,
     arguments: Vec<String>,
     environment: BTreeMap<String, String>,
@@ -68,6 +69,7 @@ impl Setup {
         let path = format!("{}/bin:/usr/sbin:/usr/bin:/sbin:/bin", scratch.path().display());
         Setup {
             scratch,
+            program: None,
             root: None,
             arguments: Vec::new(),
             environment: BTreeMap::new(),
@@ -158,10 +160,17 @@ impl Setup {
         self.env("STATE_DIRECTORY", state)
     }
 
+    /// From the file that is at this path already.
+    pub fn at(mut self, path: &str) -> Setup {
+        self.program = Some(path.to_owned());
+        self
+    }
+
     pub fn start(self) -> Agent {
-        let program = match self.installed {
-            true => self.scratch.open_to_all(&agent_program()).display().to_string(),
-            false => agent_program(),
+        let program = match (&self.program, self.installed) {
+            (Some(path), _) => path.clone(),
+            (None, true) => self.scratch.open_to_all(&agent_program()).display().to_string(),
+            (None, false) => agent_program(),
         };
         let mut command = match &self.root {
             Some(root) => root.command(&self.scratch, &program),
