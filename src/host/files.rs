@@ -19,7 +19,7 @@ const STEP: Duration = Duration::from_millis(20);
 /// A lock, which is given back when the value is dropped and with the process at the latest.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -29,20 +29,13 @@ impl Lock {
     /// # Errors
     /// The operating system's own, or that the file is another user's.
     pub fn take(path: &Path, patience: Duration) -> io::Result<Option<Lock>> {
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)?;
-        let there = file.metadata()?;
-        if there.uid() != geteuid().as_raw() {
-            return Err(io::Error::other(format!("it belongs to user {}", there.uid())));
-        }
-        if there.mode() & 0o077 != 0 {
-            file.set_permissions(Permissions::from_mode(0o600))?;
-        }
         let started = Instant::now();
         loop {
+            let file = open(path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(Lock { _file: file })),
+                Ok(()) if is_at(&file, path) => return Ok(Some(Lock { file })),
+                // Its last holder has removed it in between.
+                Ok(()) => {}
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) if started.elapsed() >= patience => return Ok(None),
                 Err(Errno::WOULDBLOCK) => wait::pause(STEP),
@@ -50,6 +43,36 @@ impl Lock {
             }
         }
     }
+}
+
+impl Lock {
+    /// Gives the lock back and removes its file.
+    pub fn remove(self, path: &Path) {
+        if is_at(&self.file, path) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)?;
+    let there = file.metadata()?;
+    if there.uid() != geteuid().as_raw() {
+        return Err(io::Error::other(format!("it belongs to user {}", there.uid())));
+    }
+    if there.mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+/// Whether the open file is still the one at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    let place = |file: fs::Metadata| (file.dev(), file.ino());
+    let there = fs::symlink_metadata(path).map(place);
+    there.is_ok_and(|there| file.metadata().map(place).is_ok_and(|own| own == there))
 }
 
 /// Makes the folder at `path`, with mode 0700. A folder that is there already loses what others
@@ -119,6 +142,24 @@ mod tests {
         assert!(started.elapsed() >= Duration::from_millis(50));
         drop(lock);
         assert!(Lock::take(&path, Duration::ZERO).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_removed_lock_is_made_anew() {
+        let folder = Folder::new("removed");
+        let path = folder.0.join("lock");
+        let lock = Lock::take(&path, Duration::ZERO).unwrap().unwrap();
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                Lock::take(&path, Duration::from_secs(5))
+                    .unwrap()
+                    .is_some_and(|lock| is_at(&lock.file, &path))
+            }
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        lock.remove(&path);
+        assert!(waiting.join().unwrap());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Read, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
@@ -74,9 +75,10 @@ impl Hidden {
             if waiter.stopping() {
                 return Err(io::Error::new(ErrorKind::Interrupted, "ended by a signal"));
             }
-            let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
-            if poll(&mut polled, Some(&Timespec::default()))? > 0 {
-                break rustix::io::read(&stdin, &mut line)?;
+            match read_ready(&stdin, &mut line) {
+                Ok(None) | Err(Errno::INTR) => {}
+                Ok(Some(length)) => break length,
+                Err(error) => return Err(error.into()),
             }
         };
         waiter.ignore_pipe(&stdin)?;
@@ -85,6 +87,15 @@ impl Hidden {
             return Err(io::Error::new(ErrorKind::InvalidInput, problem));
         }
         Ok(std::str::from_utf8(&line[..length]).map_err(io::Error::other)?.to_owned())
+    }
+}
+
+/// What the terminal has, if it has a line. A signal may come in between, and take the line away.
+fn read_ready(stdin: &io::Stdin, line: &mut [u8]) -> Result<Option<usize>, Errno> {
+    let mut polled = [PollFd::new(stdin, PollFlags::IN)];
+    match poll(&mut polled, Some(&Timespec::default()))? {
+        0 => Ok(None),
+        _ => rustix::io::read(stdin, line).map(Some),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Both the guard and a binary that has failed too often come here; a lock lets one of them in.
 
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::state::{Cause, Stage, Trial};
 use super::store::{Store, Unreadable};
@@ -10,6 +10,9 @@ use super::{on, swap};
 
 /// How often a process that waits for another's roll-back looks whether that is done.
 const STEP: Duration = Duration::from_secs(1);
+
+/// How long a process may take to change the state.
+const BUSY: Duration = Duration::from_secs(30);
 
 /// Why the previous binary is not back.
 #[derive(Debug)]
@@ -52,16 +55,26 @@ pub fn roll_back(
         log::warn!("rolling back version {}: {reason}", trial.version);
         put_back(store, &trial)?;
     }
-    let given_up = store.change(|state| {
-        let ours = state.trial.as_ref().is_none_or(|there| there.checksum == trial.checksum);
-        if ours {
-            state.give_up(&trial, cause, reason);
-        }
-    });
-    if let Err(error) = given_up {
-        log::error!("{}", on("write", store.path(), &error));
-    }
+    write_down(store, &trial, cause, reason);
     Ok(Some(trial))
+}
+
+/// Writes down that the trial is over. Waits while another process changes the state, which takes
+/// milliseconds; but the restart of the service does not wait for ever.
+fn write_down(store: &Store, trial: &Trial, cause: Cause, reason: &str) {
+    let give_up = Instant::now() + BUSY;
+    loop {
+        let written = store.change(|state| {
+            if state.trial.as_ref().is_none_or(|there| there.checksum == trial.checksum) {
+                state.give_up(trial, cause, reason);
+            }
+        });
+        match written {
+            Ok(()) => return,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < give_up => {}
+            Err(error) => return log::error!("{}", on("write", store.path(), &error)),
+        }
+    }
 }
 
 /// Whether the trial has ended, as far as that is known.

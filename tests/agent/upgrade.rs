@@ -137,7 +137,8 @@ fn a_version_that_ends_at_once_is_rolled_back() {
     assert_eq!(session.read_register()["version"], OWN_VERSION);
     session.acknowledge();
     let told = session.next_notification("upgrade_rolled_back");
-    assert!(told["reason"].as_str().is_some_and(|why| why.contains("not acknowledged")), "{told}");
+    assert_eq!((&told["cause"], &told["banned"]), (&json!("never_started"), &json!(true)));
+    assert!(told["reason"].as_str().is_some_and(|why| why.contains("its start")), "{told}");
     assert_eq!(told["version"], *broken.version);
     assert_eq!(told["checksum_sha256"], broken.sha256());
     let refused = session.request(2, "agent_upgrade", params(&url, &broken));

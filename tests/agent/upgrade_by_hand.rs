@@ -32,7 +32,7 @@ fn a_url_can_come_by_standard_input() {
         let (status, lines) = upgrade("-", Some(&text));
         assert_eq!(status, Some(1), "{lines:#?}");
         let last = lines.last().expect("it says why");
-        assert!(last.contains("checksum mismatch: http://"), "{lines:#?}");
+        assert!(last.contains("checksum mismatch: what is at http://"), "{lines:#?}");
         assert!(lines.iter().all(|line| !line.contains("secret")), "{lines:#?}");
         assert!(lines.iter().all(|line| !line.contains("warning")), "{lines:#?}");
     }

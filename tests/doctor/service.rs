@@ -118,6 +118,6 @@ fn agent_that_was_replaced_and_not_restarted() {
     let _ = fs::remove_dir_all(&folder);
     let findings = findings.unwrap_or_else(|panic| panic::resume_unwind(panic));
     findings.of("service").assert("PASS", &["as process", "registered as vm"]);
-    let words = ["runs, and", "vmkit-agent is 9.9.9", "systemctl restart vmkit-agent"];
+    let words = ["vmkit-agent (9.9.9) is not the file that", "systemctl restart vmkit-agent"];
     findings.of("version").assert("WARN", &words);
 }

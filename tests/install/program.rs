@@ -156,8 +156,9 @@ fn what_can_not_work_changes_nothing() {
 fn an_upgrade_under_way_is_not_disturbed() {
     let cell = Cell::bare();
     cell.write(PROGRAM, "the one before");
-    let installed = File::open(cell.path(PROGRAM)).expect("just written");
-    flock(&installed, FlockOperation::NonBlockingLockExclusive).expect("nobody else has it");
+    cell.write("/var/lib/vmkit-agent/upgrade.lock", "");
+    let lock = File::open(cell.path("/var/lib/vmkit-agent/upgrade.lock")).expect("just written");
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("nobody else has it");
     let output = cell.agent(&["install"], &[("VMKIT_AGENT_TOKEN", TOKEN)]);
     assert!(said(&output).contains("another upgrade is under way"), "{}", said(&output));
     assert_eq!(cell.read(PROGRAM), "the one before");

@@ -65,7 +65,7 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     let children = Children::new(Rc::clone(&waiter), Vec::new());
     // What is made on the way to a file is for everyone to pass through.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let _alone = (!options.dry_run).then(lock).transpose()?;
+    let _alone = (!options.dry_run).then(Alone::take).transpose()?;
     let init = Init::find();
     let settings = Settings::decide(&options, has_credential(init, &children), &waiter)?;
     let state = init.state(&children).map_err(Error::Failed)?;
@@ -160,7 +160,7 @@ pub fn uninstall(arguments: &[&str]) -> Result<(), Error> {
     paths.push(program.to_owned());
     paths.extend(leftovers);
     paths.extend(defined.iter().map(|service| step::unfinished(Path::new(service.path))));
-    paths.push(Path::new(store::FOLDER).join(LOCK));
+    paths.push(lock_path());
     if options.purge {
         paths.extend([ENV_FILE.into(), step::unfinished(Path::new(ENV_FILE))]);
         paths.push(watch::OWN_LOG.into());
@@ -285,19 +285,37 @@ fn how_to_start(command: Option<init::Command>, settings: &Settings) -> String {
     }
 }
 
-/// The right to install, of which there is one. Its file is in a folder that is root's alone.
-fn lock() -> Result<Lock, Error> {
-    let folder = Path::new(store::FOLDER);
-    let path = folder.join(LOCK);
-    let lock = files::private_folder(folder).and_then(|()| Lock::take(&path, Duration::ZERO));
-    match lock {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => {
-            let problem = "another installation is under way; wait until it has ended";
-            Err(Error::Failed(problem.to_owned()))
+/// The right to install, of which there is one. Its file is in a folder that is root's alone, and
+/// goes with it.
+struct Alone(Option<Lock>);
+
+impl Alone {
+    fn take() -> Result<Alone, Error> {
+        let path = lock_path();
+        let folder = files::private_folder(Path::new(store::FOLDER));
+        match folder.and_then(|()| Lock::take(&path, Duration::ZERO)) {
+            Ok(Some(lock)) => Ok(Alone(Some(lock))),
+            Ok(None) => {
+                let problem = "another installation is under way; wait until it has ended";
+                Err(Error::Failed(problem.to_owned()))
+            }
+            Err(error) => Err(Error::Failed(format!("can't lock {}: {error}", path.display()))),
         }
-        Err(error) => Err(Error::Failed(format!("can't lock {}: {error}", path.display()))),
     }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        if let Some(lock) = self.0.take() {
+            lock.remove(&lock_path());
+        }
+        // Nothing but the lock may have been in it.
+        let _ = fs::remove_dir(store::FOLDER);
+    }
+}
+
+fn lock_path() -> PathBuf {
+    Path::new(store::FOLDER).join(LOCK)
 }
 
 fn require_root(command: &str, dry_run: bool) -> Result<(), Error> {

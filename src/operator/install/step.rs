@@ -116,6 +116,7 @@ fn copy(checksum: &Checksum, children: &Rc<Children>) -> Result<(), String> {
         .mode(0o755)
         .create(folder)
         .map_err(|error| on("make", folder, &error))?;
+    swap::check_folder(installed).map_err(said)?;
     // Not in the middle of an upgrade's steps.
     let _lock = Store::open(installed).lock_upgrade().map_err(said)?;
     let mut own = File::open("/proc/self/exe")

@@ -50,7 +50,7 @@ impl Cell {
             "run",
             "tmp",
             "usr",
-            "var",
+            "var/lib",
             "vmkit-test/bin",
         ] {
             fs::create_dir_all(root.join(folder)).expect("the test's own");
