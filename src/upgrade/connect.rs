@@ -75,8 +75,12 @@ fn is_public(address: IpAddr) -> bool {
             let is_inside = v4.is_loopback() || v4.is_private() || v4.is_link_local();
             !(is_inside || is_shared || first == 0 || first >= 224)
         }
-        // Of all IPv6 addresses those in 2000::/3 are given out.
-        IpAddr::V6(v6) => v6.segments()[0] & 0xe000 == 0x2000,
+        IpAddr::V6(v6) => match v6.octets() {
+            // The IPv4 address behind a NAT64.
+            [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, v4 @ ..] => is_public(v4.into()),
+            // Of all others those in 2000::/3 are given out.
+            [first, ..] => first & 0xe0 == 0x20,
+        },
     }
 }
 
@@ -289,9 +293,15 @@ mod tests {
                 "{inside}"
             );
         }
-        for outside in
-            ["8.8.8.8", "100.63.0.1", "172.32.0.1", "[2606:4700::1]", "[::ffff:8.8.8.8]", "h.test"]
-        {
+        for outside in [
+            "8.8.8.8",
+            "100.63.0.1",
+            "172.32.0.1",
+            "[2606:4700::1]",
+            "[64:ff9b::808:808]",
+            "[::ffff:8.8.8.8]",
+            "h.test",
+        ] {
             assert!(!names_inside(&format!("https://{outside}/f").parse().unwrap()), "{outside}");
         }
     }
