@@ -97,6 +97,11 @@ impl Agent {
         self.kilobytes("smaps_rollup", "Rss:")
     }
 
+    /// What of it is this process's own and backed by no file, in bytes.
+    pub fn private(&self) -> u64 {
+        self.kilobytes("smaps_rollup", "Anonymous:")
+    }
+
     /// The most that was ever resident, in bytes.
     pub fn peak(&self) -> u64 {
         self.kilobytes("status", "VmHWM:")

@@ -17,7 +17,8 @@ ExecStart=/usr/bin/dockerd --bridge=none --iptables=false --ip6tables=false --st
 PrivateNetwork=yes
 ";
 
-fn machine() -> Vm {
+/// A machine with an Engine in it.
+pub fn machine() -> Vm {
     let mount = |name| format!("--volume={}:/usr/bin/{name}:ro", path_of(name));
     let mut options: Vec<String> = PROGRAMS.into_iter().map(mount).collect();
     options.push("--cap-add=NET_ADMIN".to_owned());
@@ -38,14 +39,19 @@ fn path_of(name: &str) -> String {
     String::from_utf8(found.stdout).expect("a path").trim_end().to_owned()
 }
 
-#[test]
-fn stops_and_starts() {
-    let scene = Scene::installed_by_itself(machine());
-    let Scene { vm, gateway, .. } = &scene;
+/// A container that has said hello.
+pub fn start_container(vm: &Vm) {
     vm.install(path_of("busybox").as_ref(), "/root/busybox");
     vm.sh("tar -C /root -c busybox | docker import - vmkit-test");
     vm.sh("docker run --detach --name web --network none --restart always vmkit-test \
          /busybox sh -c 'echo hello; exec /busybox sleep 10000'");
+}
+
+#[test]
+fn stops_and_starts() {
+    let scene = Scene::installed_by_itself(machine());
+    let Scene { vm, gateway, .. } = &scene;
+    start_container(vm);
     let metrics = || gateway.command("metrics vm").expect("it is registered");
     let logs = || gateway.command("logs vm web");
     let (mark, pid) = (gateway.mark(), vm.main_pid(UNIT));

@@ -8,6 +8,7 @@ mod cloud_init;
 mod docker;
 mod empty;
 mod openrc;
+mod limits;
 mod own_unit;
 mod service;
 

@@ -4,9 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{
-    BROUGHT, INSTALLED, PATIENCE, PREVIOUS, Release, SHORT_PROBATION, Scene, UNIT, Vm,
-};
+use crate::support::{BROUGHT, PATIENCE, Release, Scene, UNIT, Vm};
 
 #[test]
 fn installs_itself_once_and_leaves_nothing() {
@@ -32,24 +30,7 @@ fn installs_itself_once_and_leaves_nothing() {
 
 #[test]
 fn upgrades_and_rolls_back_under_its_own_unit() {
-    let (old, new) = (Release::current(), Release::next());
-    let scene = Scene::installed_by_itself(Vm::boot());
-    let Scene { vm, gateway, .. } = &scene;
-
-    let mark = gateway.mark();
-    scene.upgrade(&new).expect("a good upgrade");
-    gateway.wait_for_register(mark, &new.version, PATIENCE);
-    vm.wait_for_journal(UNIT, 0, &["confirmed"], PATIENCE);
-    scene.wait_for_no_guard();
-    assert_eq!(vm.sha256(PREVIOUS), old.sha256);
-
-    let broken = Release::script("9.9.9", "exit 1");
-    let mark = gateway.mark();
-    scene.upgrade(&broken).expect("it passes every test there is before it runs");
-    gateway.wait_for_register(mark, &new.version, SHORT_PROBATION + PATIENCE);
-    gateway.wait_for_notification(mark, "upgrade_rolled_back", PATIENCE);
-    scene.wait_for_no_guard();
-    assert_eq!(vm.sha256(INSTALLED), new.sha256);
+    Scene::installed_by_itself(Vm::boot()).upgrade_and_roll_back();
 }
 
 /// The one that somebody has put there as the reference document says.

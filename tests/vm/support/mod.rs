@@ -25,7 +25,7 @@ pub use bare::Bare;
 pub use empty::Empty;
 pub use gateway::{Gateway, Refusal, TOKEN};
 pub use releases::{Release, sha256, version_of};
-pub use scene::{BROUGHT, INSTALLED, PREVIOUS, SHORT_PROBATION, Scene, UNIT};
+pub use scene::{BROUGHT, INSTALLED, PREVIOUS, SHORT_PROBATION, Scene, UNIT, short_probation};
 pub use server::{Download, Server};
 pub use vm::{Kind, Vm};
 

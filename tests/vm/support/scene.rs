@@ -35,16 +35,20 @@ impl Scene {
 
     #[track_caller]
     pub fn with_short_probation() -> Scene {
-        let seconds = SHORT_PROBATION.as_secs();
-        let environment = format!("VMKIT_UPGRADE_PROBATION_SECS={seconds}\n");
-        Scene::installed_with(Server::plain(), &environment)
+        Scene::installed_with(Server::plain(), &short_probation())
     }
 
     /// With more lines in the agent's environment file.
     #[track_caller]
     pub fn installed_with(server: Server, environment: &str) -> Scene {
+        Scene::installed_under(UNIT_FILE, Vm::boot(), server, environment)
+    }
+
+    /// Under this unit.
+    #[track_caller]
+    pub fn installed_under(unit: &[u8], vm: Vm, server: Server, environment: &str) -> Scene {
         let release = Release::current();
-        let scene = Scene { vm: Vm::boot(), gateway: Gateway::start(), server };
+        let scene = Scene { vm, gateway: Gateway::start(), server };
         let roots = fs::read_to_string(&scene.gateway.ca).expect("the gateway has written it");
         scene.vm.write("/etc/vmkit/ca.pem", (roots + &scene.server.ca).as_bytes());
         let environment = format!(
@@ -53,7 +57,7 @@ impl Scene {
             scene.gateway.url
         );
         scene.vm.write("/etc/vmkit/agent.env", environment.as_bytes());
-        scene.vm.write(&format!("/etc/systemd/system/{UNIT}"), UNIT_FILE);
+        scene.vm.write(&format!("/etc/systemd/system/{UNIT}"), unit);
         scene.vm.install(&release.program, INSTALLED);
         scene.vm.sh("systemctl daemon-reload; systemctl --quiet enable vmkit-agent; systemctl start vmkit-agent");
         scene.gateway.wait_for_register(0, &release.version, PATIENCE);
@@ -105,6 +109,27 @@ impl Scene {
         self.gateway.give(&format!("upgrade {INSTANCE} {version} {url} {sha256}"))
     }
 
+    /// To the next version, and to one that ends at once and is given up. Probation has to be short.
+    #[track_caller]
+    pub fn upgrade_and_roll_back(&self) {
+        let Scene { vm, gateway, .. } = self;
+        let (old, new) = (Release::current(), Release::next());
+        let mark = gateway.mark();
+        self.upgrade(&new).expect("a good upgrade");
+        gateway.wait_for_register(mark, &new.version, PATIENCE);
+        vm.wait_for_journal(UNIT, 0, &["confirmed"], PATIENCE);
+        self.wait_for_no_guard();
+        assert_eq!(vm.sha256(PREVIOUS), old.sha256);
+
+        let broken = Release::script("9.9.9", "exit 1");
+        let mark = gateway.mark();
+        self.upgrade(&broken).expect("it passes every test there is before it runs");
+        gateway.wait_for_register(mark, &new.version, SHORT_PROBATION + PATIENCE);
+        gateway.wait_for_notification(mark, "upgrade_rolled_back", PATIENCE);
+        self.wait_for_no_guard();
+        assert_eq!(vm.sha256(INSTALLED), new.sha256);
+    }
+
     /// Until this release is the installed one.
     #[track_caller]
     pub fn wait_for_installed(&self, release: &Release, within: Duration) {
@@ -131,6 +156,11 @@ impl Scene {
         files.sort();
         files
     }
+}
+
+/// The line of the environment file for [`SHORT_PROBATION`].
+pub fn short_probation() -> String {
+    format!("VMKIT_UPGRADE_PROBATION_SECS={}\n", SHORT_PROBATION.as_secs())
 }
 
 /// As the reference document prints it.
