@@ -218,6 +218,7 @@ fn any_where_the_owner_has_turned_them_off() {
     let agent = Agent::dialing(&peer).installed().env("VMKIT_UPGRADES", "off").start();
     let mut session = peer.accept_registered();
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
+    agent.wait_for_log(&["registered as"]);
     let before = agent.log().len();
     for request in [params(&url, &next), json!({}), json!("nonsense")] {
         let response = session.request(1, "agent_upgrade", request);

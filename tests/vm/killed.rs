@@ -90,6 +90,21 @@ fn the_machine_during_the_probation_of_one_that_does_not_run() {
     scene.wait_for_no_guard();
 }
 
+/// systemd starts it again.
+#[test]
+fn the_guard_during_the_probation_of_one_that_is_refused() {
+    let scene = Scene::with_short_probation();
+    let Scene { vm, gateway, .. } = &scene;
+    put_on_probation(&scene);
+    vm.sh("systemctl kill --signal KILL vmkit-agent-rollback.service");
+    scene.wait_for_installed(&Release::current(), SHORT_PROBATION + PATIENCE);
+    let mark = gateway.mark();
+    gateway.command("refuse-register off").expect("a command of the gateway's");
+    gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
+    gateway.wait_for_notification(mark, "upgrade_rolled_back", PATIENCE);
+    scene.wait_for_no_guard();
+}
+
 /// Begins an upgrade whose download does not end; the number of the request.
 #[track_caller]
 fn stall(scene: &Scene) -> u64 {
