@@ -18,7 +18,7 @@ const OF_THE_SERVICE: &str = "/run/credentials/vmkit-agent.service";
 /// All that is set, as it was written, and where the token among it came from.
 pub(super) struct Found {
     pub variables: Variables,
-    /// What of it was in [`ENV_FILE`] and in no environment.
+    /// What of it was in [`ENV_FILE`] and in no environment, without the token.
     pub environment: Vec<(String, String)>,
     pub token: Result<TokenSource, Error>,
 }

@@ -28,6 +28,17 @@ fn the_gateway_of_the_shell_never_gets_the_token_of_the_file() {
     assert!(other.tokens().is_empty() && gateway.tokens().len() == 2);
 }
 
+/// The default stands in for much that is wrong, but not for this.
+#[test]
+fn a_wrong_gateway_is_not_replaced_by_the_default() {
+    let token = format!("VMKIT_AGENT_TOKEN={TOKEN}");
+    let lines = [&*token, "VMKIT_GATEWAY_URL=http://gateway.vmkit-test.example/"];
+    let findings = Machine::dialing("").env_file(Some(&lines)).examine();
+    findings.assert_first_fail("gateway-url", &["VMKIT_GATEWAY_URL"]);
+    findings.of("dns").assert("SKIP", &["VMKIT_GATEWAY_URL"]);
+    assert!(findings.checks.iter().all(|finding| finding.check != "http"));
+}
+
 #[test]
 fn the_gateway_of_the_file_never_gets_the_token_of_the_shell() {
     let (gateway, other) = (Gateway::good("now"), Gateway::good("now"));
