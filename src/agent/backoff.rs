@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::wire::dial::RETRY_AFTER_CAP;
+
 const BASE: Duration = Duration::from_secs(1);
 const CAP: Duration = Duration::from_secs(60);
-/// The most that a gateway's `Retry-After` is believed.
-pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
 /// A registered session that lived this long ends a series of failures.
 const PROVEN: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,7 @@
 //! The loop. One event at a time: `next_event` finds it, `handle` consumes it. Sessions come and
 //! go, an upgrade outlives them; between any two sessions lies one sleep, the backoff's.
 
-pub mod backoff;
+mod backoff;
 mod connected;
 mod handover;
 mod repeats;

@@ -6,6 +6,7 @@ mod gateway;
 mod release_key;
 mod sources;
 mod token;
+pub mod trust;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,7 +22,6 @@ use log::LevelFilter;
 use rustls::ClientConfig;
 use ureq::{Proxy, ProxyProtocol};
 
-use crate::wire::tls;
 use sources::{Found, Purpose};
 
 pub use gateway::{Gateway, is_loopback, split_authority};
@@ -162,13 +162,13 @@ impl UpgradeConfig {
             None => rustls::RootCertStore::empty(),
             Some(path) => {
                 let pem = read_regular(Path::new(path)).map_err(|error| error.to_string());
-                pem.and_then(|pem| tls::roots(&pem)).map_err(|problem| {
+                pem.and_then(|pem| trust::roots(&pem)).map_err(|problem| {
                     Error::new("VMKIT_CA_FILE", format!("{path}: {problem}; name a PEM file"))
                 })?
             }
         };
         Ok(UpgradeConfig {
-            tls: tls::client_config(extra_roots)
+            tls: trust::client_config(extra_roots)
                 .map_err(|error| Error::new("VMKIT_CA_FILE", error.to_string()))?,
             proxy: proxy(variables)?,
             by_gateway: variables.get("VMKIT_UPGRADES").map_or(Ok(true), on_or_off)?,

@@ -3,7 +3,7 @@
 //! locked or waited for.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -93,6 +93,24 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
         0 => Ok(()),
         _ => fs::set_permissions(path, Permissions::from_mode(0o700)),
     }
+}
+
+/// Removes a file, or the link of that name; one that is not there is as good.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Has it on disk which files there are in the folder of `file`.
+pub fn sync_folder(file: &Path) -> io::Result<()> {
+    File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// An operation on a file, in words: what, on which, why not.
+pub fn on(what: &str, path: &Path, error: &io::Error) -> String {
+    format!("can't {what} {}: {error}", path.display())
 }
 
 /// `path` with `suffix` after its name.

@@ -2,13 +2,13 @@
 //! commands that enable, start and end it, and whether it runs.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::run::job::{Captured, Children, Progress};
+use crate::run::command;
+use crate::run::job::Children;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Init {
@@ -50,8 +50,6 @@ pub type Command = &'static [&'static str];
 
 /// How long a question to the init system may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The reason that systemd gives, or the init script, may be any length.
-const REASON: usize = 300;
 
 impl Init {
     /// The one that runs here.
@@ -160,46 +158,15 @@ impl Init {
                 let properties =
                     "--property=ActiveState,UnitFileState,MainPID,StatusText,NeedDaemonReload";
                 let show = ["systemctl", "show", properties, "vmkit-agent"];
-                run(&show, PATIENCE, children).map(|shown| systemd_state(&shown))
+                command::run(&show, PATIENCE, children).map(|shown| systemd_state(&shown))
             }
             Init::OpenRc => {
                 let status = ["rc-service", "vmkit-agent", "status"];
-                let active = run(&status, PATIENCE, children).is_ok();
+                let active = command::run(&status, PATIENCE, children).is_ok();
                 Ok(State { enabled: !self.links().is_empty(), active, ..State::default() })
             }
             Init::None => Ok(State::default()),
         }
-    }
-}
-
-/// Runs a command to its end. What it printed.
-///
-/// # Errors
-/// That it failed, and what it said.
-pub fn run<W: AsRef<OsStr>>(
-    command: &[W],
-    patience: Duration,
-    children: &Rc<Children>,
-) -> Result<String, String> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(String::new()) };
-    let job = children.start(program.as_ref(), arguments, Instant::now() + patience);
-    let program = program.as_ref().to_string_lossy();
-    let finished = job.and_then(|mut job| {
-        job.leave_group();
-        Captured::new(job).finish()
-    });
-    let (progress, output) = finished.map_err(|error| format!("{program}: {error}"))?;
-    match progress {
-        Progress::Ended(status) if status.success() => {
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        }
-        Progress::Ended(status) => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said: String =
-                said.lines().next().unwrap_or_default().chars().take(REASON).collect();
-            Err(format!("{program} failed with {status}: {}", said.trim()))
-        }
-        _ => Err(format!("{program} did not end within {} s", patience.as_secs())),
     }
 }
 

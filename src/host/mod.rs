@@ -3,7 +3,9 @@
 
 pub mod files;
 pub mod init;
+pub mod paths;
 pub mod process;
+pub mod redact;
 pub mod restart;
 pub mod timestamp;
 pub mod usage;

@@ -1,10 +1,10 @@
 //! Whether systemd has tried in vain to start a binary on trial. A binary that does not get as far
 //! as to count its own starts is counted by systemd alone, as `NRestarts`.
 
+use crate::run::command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::host::init;
 use crate::run::job::Children;
 
 /// So many starts may come to nothing.
@@ -22,7 +22,7 @@ impl FailedStarts {
     /// Asks systemd, and says whether the binary is to be given up.
     pub fn are_enough(&mut self, children: &Rc<Children>) -> bool {
         let show = ["systemctl", "show", "--property=NRestarts", "--value", "vmkit-agent"];
-        let shown = init::run(&show, PATIENCE, children).unwrap_or_default();
+        let shown = command::run(&show, PATIENCE, children).unwrap_or_default();
         shown.trim().parse().is_ok_and(|restarts| self.see(restarts))
     }
 

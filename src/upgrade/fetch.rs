@@ -1,6 +1,7 @@
 //! The download: HTTP, redirects and all, to a file that only we can open, its checksum taken
 //! while it comes. The file is gone with the value that stands for it.
 
+use crate::host::files;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,7 +16,7 @@ use ureq::http::header::{CONTENT_LENGTH, LOCATION};
 use ureq::{Agent, Body};
 
 use super::story::Story;
-use super::{Checksum, DownloadUrl, Error, Request, connect, on, signature, swap};
+use super::{Checksum, DownloadUrl, Error, Request, connect, signature};
 use crate::config::ReleaseKey;
 use crate::wire::rpc;
 use crate::wire::tls::Distrust;
@@ -226,7 +227,7 @@ fn room(folder: &Path, needed: u64) -> Result<(), Fault> {
 
 fn create(path: &Path) -> Result<File, Fault> {
     // What a crash has left, or what somebody else has put there for us to fall for.
-    swap::remove(path).map_err(|error| Fault::Place(on("remove", path, &error)))?;
+    files::remove(path).map_err(|error| Fault::Place(files::on("remove", path, &error)))?;
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -242,7 +243,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Fault {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room there",
         _ => "",
     };
-    Fault::Place(on("write", path, error) + advice)
+    Fault::Place(files::on("write", path, error) + advice)
 }
 
 /// A request that came to nothing.

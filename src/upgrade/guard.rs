@@ -1,6 +1,7 @@
 //! Who keeps watch over a probation, because the new binary may not even start: the previous
 //! binary's `rollback`, as a unit of its own under systemd, elsewhere as a process of its own.
 
+use crate::run::command;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -129,7 +130,7 @@ pub fn call_off_now(children: &Rc<Children>) {
 /// # Errors
 /// What it said.
 pub fn run<W: AsRef<OsStr>>(command: &[W], children: &Rc<Children>) -> Result<(), String> {
-    init::run(command, PATIENCE, children).map(drop)
+    command::run(command, PATIENCE, children).map(drop)
 }
 
 fn start_process(command: &[OsString], children: &Rc<Children>) -> Result<(), String> {
@@ -250,7 +251,7 @@ fn restart(trial: &Trial, memory: Memory, children: &Rc<Children>) -> Result<(),
     }
     let mut outcome = Ok(String::new());
     for _ in 0..RESTARTS {
-        outcome = init::run(command, RESTART, children);
+        outcome = command::run(command, RESTART, children);
         if outcome.is_ok() {
             break;
         }

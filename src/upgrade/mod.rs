@@ -24,8 +24,8 @@ mod story;
 pub mod swap;
 mod upgrader;
 
+use crate::host::paths;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -324,7 +324,7 @@ pub fn leftovers(installed: &Path) -> Vec<PathBuf> {
 pub fn memories(installed: &Path) -> Vec<PathBuf> {
     let beside = [".upgrade.json", ".upgrade.json.tmp", ".upgrade.json.bad"]
         .map(|suffix| beside(installed, suffix));
-    [[store::FOLDER.into()].as_slice(), &beside].concat()
+    [[paths::STATE.into()].as_slice(), &beside].concat()
 }
 
 /// Where the binary before the installed one is kept.
@@ -335,11 +335,6 @@ pub fn previous(installed: &Path) -> PathBuf {
 /// A new binary on its way to be the installed one.
 fn staged(installed: &Path) -> PathBuf {
     beside(installed, ".new")
-}
-
-/// An operation on a file, in words: what, on which, why not.
-fn on(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("can't {what} {}: {error}", path.display())
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The roll-back itself: the previous binary is put back in the place of one that was given up.
 //! Both the guard and a binary that has failed too often come here; a lock lets one of them in.
 
+use crate::host::files;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use super::state::{Cause, Stage, Trial};
 use super::store::{Store, Unreadable};
-use super::{on, swap};
+use super::swap;
 
 /// How often a process that waits for another's roll-back looks whether that is done.
 const STEP: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ pub fn roll_back(
             Ok(lock) => break lock,
             // A disk that is full is no reason to keep what does not work.
             Err(error) => {
-                log::error!("{}", on("lock", store.path(), &error));
+                log::error!("{}", files::on("lock", store.path(), &error));
                 break None;
             }
         }
@@ -72,7 +73,7 @@ fn write_down(store: &Store, trial: &Trial, cause: Cause, reason: &str) {
         match written {
             Ok(()) => return,
             Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < give_up => {}
-            Err(error) => return log::error!("{}", on("write", store.path(), &error)),
+            Err(error) => return log::error!("{}", files::on("write", store.path(), &error)),
         }
     }
 }
@@ -99,7 +100,7 @@ fn decide(store: &Store, trial: &Trial, cause: Cause, reason: &str) -> Option<Tr
         Some(there.clone())
     });
     decided.unwrap_or_else(|error| {
-        log::error!("{}", on("write", store.path(), &error));
+        log::error!("{}", files::on("write", store.path(), &error));
         (!is_over(store, trial)).then(|| trial.clone())
     })
 }

@@ -3,6 +3,7 @@
 //! alone, or beside the binary with mode 0600. Whoever writes the file may be killed at any
 //! instant.
 
+use crate::host::paths;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -13,11 +14,9 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 
 use super::state::State;
-use super::{Error, STATE_DIRECTORY, on, swap};
+use super::{Error, STATE_DIRECTORY};
 use crate::host::files::{self, Lock, beside};
 
-/// Where the state is kept unless systemd says otherwise.
-pub const FOLDER: &str = "/var/lib/vmkit-agent";
 const FILE: &str = "upgrade.json";
 /// Changes take milliseconds; a process that finds another at work waits this long for it.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -50,9 +49,9 @@ impl Store {
         let folder = folder.and_then(|folders| {
             folders.to_string_lossy().split(':').next().map(|folder| folder.to_owned())
         });
-        let folder = PathBuf::from(folder.unwrap_or_else(|| FOLDER.to_owned()));
+        let folder = PathBuf::from(folder.unwrap_or_else(|| paths::STATE.to_owned()));
         let private = files::private_folder(&folder).inspect_err(|error| {
-            log::warn!("{}", on("keep upgrade state in", &folder, error));
+            log::warn!("{}", files::on("keep upgrade state in", &folder, error));
         });
         let usual = folder.join(FILE);
         let last_resort = beside(installed, ".upgrade.json");
@@ -72,7 +71,7 @@ impl Store {
     /// The file of the agent at `installed` and what it says, with nothing touched; none where
     /// there is nothing to remember.
     pub fn look(installed: &Path) -> Option<(PathBuf, Result<State, Unreadable>)> {
-        let places = [Path::new(FOLDER).join(FILE), beside(installed, ".upgrade.json")];
+        let places = [Path::new(paths::STATE).join(FILE), beside(installed, ".upgrade.json")];
         let path = places.into_iter().find(|path| path.exists())?;
         let state = Store::at(path.clone()).load();
         Some((path, state))
@@ -80,7 +79,7 @@ impl Store {
 
     /// The lock files of the binary at `installed`, wherever its state is.
     pub fn locks(installed: &Path) -> Vec<PathBuf> {
-        let stores = [Path::new(FOLDER).join(FILE), beside(installed, ".upgrade.json")];
+        let stores = [Path::new(paths::STATE).join(FILE), beside(installed, ".upgrade.json")];
         let locks = stores.map(Store::at).map(|store| {
             [UPGRADE_LOCK, ROLL_BACK_LOCK, CHANGE_LOCK].map(|suffix| store.lock_path(suffix))
         });
@@ -135,7 +134,7 @@ impl Store {
         let result = change(&mut state);
         if state != before {
             self.write(&state)?;
-            swap::sync_folder(&self.path)?;
+            files::sync_folder(&self.path)?;
         }
         Ok(result)
     }
@@ -146,7 +145,7 @@ impl Store {
     /// The operating system's own.
     pub fn clean(&self) -> io::Result<()> {
         let _lock = self.lock()?;
-        swap::remove(&beside(&self.path, ".tmp"))
+        files::remove(&beside(&self.path, ".tmp"))
     }
 
     /// The right to upgrade, of which there is one.
@@ -168,7 +167,7 @@ impl Store {
     fn lock_upgrade_within(&self, patience: Duration) -> Result<Lock, Error> {
         let path = self.lock_path(UPGRADE_LOCK);
         let lock = Lock::take(&path, patience)
-            .map_err(|error| Error::not_replaced(on("lock", &path, &error)))?;
+            .map_err(|error| Error::not_replaced(files::on("lock", &path, &error)))?;
         lock.ok_or_else(|| Error::busy(BUSY))
     }
 
@@ -194,7 +193,7 @@ impl Store {
             return fs::remove_file(&self.path);
         }
         let new = beside(&self.path, ".tmp");
-        swap::remove(&new)?;
+        files::remove(&new)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         let text = serde_json::to_vec(state)?;
         let written = file.write_all(&text).and_then(|()| file.sync_all());

@@ -181,8 +181,8 @@ mod tests {
 
     use super::super::{DownloadUrl, connect, fetch};
     use super::*;
+    use crate::config::trust;
     use crate::config::{ReleaseKey, UpgradeConfig};
-    use crate::wire::tls;
 
     /// A server that says something all the time, which is no reason to wait for its end.
     #[test]
@@ -200,7 +200,7 @@ mod tests {
             }
         });
         let config = UpgradeConfig {
-            tls: tls::client_config(rustls::RootCertStore::empty()).unwrap(),
+            tls: trust::client_config(rustls::RootCertStore::empty()).unwrap(),
             proxy: None,
             by_gateway: true,
             release_key: None,

@@ -3,6 +3,7 @@
 //!
 //! Until the swap every way out leaves all as it was; after it, what remains is the restart.
 
+use crate::host::files;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::state::Trial;
 use super::store::Store;
 use super::story::Story;
 use super::swap::{self, Staged};
-use super::{Error, Request, connect, download_paths, fetch, guard, installed, on, probation};
+use super::{Error, Request, connect, download_paths, fetch, guard, installed, probation};
 use crate::config::UpgradeConfig;
 use crate::host::process::Identity;
 use crate::host::restart::Restart;
@@ -235,7 +236,9 @@ fn tell(story: &Story, step: Step, text: String) -> Result<(), Error> {
 }
 
 fn change(store: &Store, change: impl FnOnce(&mut super::state::State)) -> Result<(), Error> {
-    store.change(change).map_err(|error| Error::not_replaced(on("write", store.path(), &error)))
+    store
+        .change(change)
+        .map_err(|error| Error::not_replaced(files::on("write", store.path(), &error)))
 }
 
 fn parent() -> u32 {
@@ -263,8 +266,9 @@ pub fn clean_up() -> Result<(), Error> {
     }
     if let Some(trial) = trial {
         if swap::checksum(installed).is_ok_and(|there| there == trial.checksum) {
-            swap::put_back(&trial.previous(), installed)
-                .map_err(|error| Error::not_replaced(on("put back", &trial.previous(), &error)))?;
+            swap::put_back(&trial.previous(), installed).map_err(|error| {
+                Error::not_replaced(files::on("put back", &trial.previous(), &error))
+            })?;
         }
         change(&store, |state| state.trial = None)?;
         let waiter =

@@ -1,63 +1,11 @@
-//! Whom the agent trusts, and why it did not: the certificate roots, and the words for what is
-//! wrong with a gateway's certificate.
+//! Why the other side of TLS is not trusted, in words.
 
 use std::fmt;
-use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, KeyProvider};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::sign::SigningKey;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
 
 use crate::host::timestamp::Timestamp;
-
-/// The client side of every TLS connection: the bundled web roots, and `extra` beside them.
-///
-/// # Errors
-/// What rustls finds wrong with its own protocol versions, which are fixed at build time.
-pub fn client_config(extra: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let mut roots = extra;
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let ring = rustls::crypto::ring::default_provider();
-    let provider = Arc::new(CryptoProvider { key_provider: &NoKeys, ..ring });
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // A session lasts for days: nothing to gain from tickets, and their cache would stay in memory.
-    config.resumption = rustls::client::Resumption::disabled();
-    Ok(Arc::new(config))
-}
-
-/// The agent has no key of its own, so nothing of ring that signs has to be in the binary.
-#[derive(Debug)]
-struct NoKeys;
-
-impl KeyProvider for NoKeys {
-    fn load_private_key(
-        &self,
-        _: PrivateKeyDer<'static>,
-    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General("the agent has no key of its own".to_owned()))
-    }
-}
-
-/// The certificates of a PEM file.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("not PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("not a certificate: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("it holds no certificate".to_owned());
-    }
-    Ok(roots)
-}
 
 /// What is wrong with the other side of TLS, and what to do.
 pub struct Distrust<'a> {

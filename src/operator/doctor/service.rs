@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::machine::{Answer, Machine};
 use super::report::Report;
 use crate::host::init::{Init, REGISTERED, State};
+use crate::host::paths::PROGRAM;
 use crate::host::process::Process;
-use crate::operator::install::PROGRAM;
 use crate::run::job::Surroundings;
 
 const PATIENCE: Duration = Duration::from_secs(5);

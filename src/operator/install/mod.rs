@@ -11,6 +11,9 @@ mod settings;
 mod step;
 mod watch;
 
+use crate::host::paths;
+use crate::host::paths::PROGRAM;
+use crate::run::command;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -27,7 +30,7 @@ use crate::host::timestamp::Timestamp;
 use crate::host::version;
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
-use crate::upgrade::store::{self, Store};
+use crate::upgrade::store::Store;
 use crate::upgrade::{self, swap};
 
 use options::{Install, Uninstall};
@@ -35,8 +38,6 @@ use settings::Settings;
 use step::Step;
 use watch::Watch;
 
-/// Where the agent is installed.
-pub const PROGRAM: &str = "/usr/local/bin/vmkit-agent";
 /// How long the service may take to be up: whatever it comes after, such as docker, comes first.
 const START: Duration = Duration::from_secs(120);
 /// The kernel's times of a start are this inexact, in seconds.
@@ -113,7 +114,7 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     }
     say(&Step::Run(command).to_string());
     let mut watch = Watch::new(init, &children);
-    if let Err(problem) = init::run(command, START, &children) {
+    if let Err(problem) = command::run(command, START, &children) {
         watch.show_log();
         return Err(Error::Failed(format!("{problem}; see the log: {}", init.log_command())));
     }
@@ -171,8 +172,8 @@ pub fn uninstall(arguments: &[&str]) -> Result<(), Error> {
     if options.purge && is_there(folder) {
         steps.push(Step::RemoveIfEmpty(folder.to_owned()));
     }
-    if !options.purge && is_there(Path::new(store::FOLDER)) {
-        steps.push(Step::RemoveIfEmpty(store::FOLDER.into()));
+    if !options.purge && is_there(Path::new(paths::STATE)) {
+        steps.push(Step::RemoveIfEmpty(paths::STATE.into()));
     }
     let units = Path::new("/etc/systemd");
     if steps.iter().any(|step| matches!(step, Step::Remove(path) if path.starts_with(units))) {
@@ -248,7 +249,7 @@ fn is_outdated(init: Init, running: &[Process]) -> bool {
 /// Whether the service gets its token from systemd.
 fn has_credential(init: Init, children: &Rc<Children>) -> bool {
     let cat = ["systemctl", "cat", "vmkit-agent"];
-    let unit = (init == Init::Systemd).then(|| init::run(&cat, START, children));
+    let unit = (init == Init::Systemd).then(|| command::run(&cat, START, children));
     let is_one = |line: &str| {
         let (name, value) = line.split_once('=').unwrap_or_default();
         name.trim_end().contains("Credential")
@@ -292,7 +293,7 @@ struct Alone(Option<Lock>);
 impl Alone {
     fn take() -> Result<Alone, Error> {
         let path = lock_path();
-        let folder = files::private_folder(Path::new(store::FOLDER));
+        let folder = files::private_folder(Path::new(paths::STATE));
         match folder.and_then(|()| Lock::take(&path, Duration::ZERO)) {
             Ok(Some(lock)) => Ok(Alone(Some(lock))),
             Ok(None) => {
@@ -310,12 +311,12 @@ impl Drop for Alone {
             lock.remove(&lock_path());
         }
         // Nothing but the lock may have been in it.
-        let _ = fs::remove_dir(store::FOLDER);
+        let _ = fs::remove_dir(paths::STATE);
     }
 }
 
 fn lock_path() -> PathBuf {
-    Path::new(store::FOLDER).join(LOCK)
+    Path::new(paths::STATE).join(LOCK)
 }
 
 fn require_root(command: &str, dry_run: bool) -> Result<(), Error> {

@@ -1,14 +1,15 @@
 //! What `/etc/vmkit/agent.env` is to hold: what it holds, with what was given put in. Given are the
 //! options, and those of the agent's variables that the environment of the installation has.
 
+use crate::host::paths::PROGRAM;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::Error;
 use super::options::{Install, TokenFrom};
 use super::step::Step;
-use super::{Error, PROGRAM};
 use crate::config::env_file;
 use crate::config::{Config, ENV_FILE};
 use crate::operator::input;

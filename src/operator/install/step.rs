@@ -1,6 +1,9 @@
 //! The steps of an installation: each can be shown and carried out. Files are replaced as a whole,
 //! so that whoever reads one, or a power cut, finds the old one or the new one.
 
+use crate::host::files;
+use crate::host::paths::PROGRAM;
+use crate::run::command;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -10,9 +13,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::PROGRAM;
 use crate::config::ENV_FILE;
-use crate::host::init::{self, Command, Definition};
+use crate::host::init::{Command, Definition};
 use crate::host::process::{self, Process};
 use crate::host::version;
 use crate::run::job::Children;
@@ -56,9 +58,9 @@ impl Step {
             Step::Define(definition) => {
                 write(Path::new(definition.path), definition.text, definition.mode)
             }
-            Step::Run(command) => init::run(command, PATIENCE, children).map(drop),
+            Step::Run(command) => command::run(command, PATIENCE, children).map(drop),
             Step::Try(command) => {
-                let _ = init::run(command, PATIENCE, children);
+                let _ = command::run(command, PATIENCE, children);
                 Ok(())
             }
             Step::End(programs) => {
@@ -137,7 +139,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
     let target = fs::canonicalize(path).ok().filter(|target| target.is_file());
     let path = &target.unwrap_or(path.to_owned());
     let new = unfinished(path);
-    let written = swap::remove(&new).and_then(|()| {
+    let written = files::remove(&new).and_then(|()| {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
@@ -146,11 +148,11 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
         file.sync_all()?;
         fs::rename(&new, path)?;
         // It is there either way.
-        let _ = swap::sync_folder(path);
+        let _ = files::sync_folder(path);
         Ok(())
     });
     written.map_err(|error| {
-        let _ = swap::remove(&new);
+        let _ = files::remove(&new);
         on("write", path, &error)
     })
 }
@@ -163,7 +165,7 @@ pub fn unfinished(path: &Path) -> PathBuf {
 fn remove(path: &Path) -> io::Result<()> {
     match path.symlink_metadata().is_ok_and(|there| there.is_dir()) {
         true => fs::remove_dir_all(path),
-        false => swap::remove(path),
+        false => files::remove(path),
     }
 }
 

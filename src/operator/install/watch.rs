@@ -4,6 +4,8 @@
 //! systemd, which knows the agent's own word for how it is, the agent's own lines in the journal,
 //! and, under OpenRC, what arrives at a socket that only root can send to.
 
+use crate::host::files;
+use crate::run::command;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::net::UnixDatagram;
@@ -12,10 +14,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::{Error, say};
-use crate::host::init::{self, Init, REGISTERED};
+use crate::host::init::{Init, REGISTERED};
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
-use crate::upgrade::swap;
 
 /// What the agent writes to standard error under OpenRC.
 pub const OWN_LOG: &str = "/var/log/vmkit-agent.log";
@@ -116,7 +117,7 @@ impl Watch<'_> {
 
     /// What the agent has logged since it was last started, and what more matches.
     fn journal(&self, more: &[&str]) -> Vec<String> {
-        let run = |command: &[&str]| init::run(command, PATIENCE, self.children);
+        let run = |command: &[&str]| command::run(command, PATIENCE, self.children);
         let show = ["systemctl", "show", "--property=InvocationID", "--value", "vmkit-agent"];
         let id = run(&show).unwrap_or_default();
         let id = id.trim();
@@ -149,7 +150,7 @@ const NOTIFY: &str = "/run/vmkit-agent.notify";
 
 impl Listener {
     fn new() -> Option<Listener> {
-        swap::remove(Path::new(NOTIFY)).ok()?;
+        files::remove(Path::new(NOTIFY)).ok()?;
         let socket = UnixDatagram::bind(NOTIFY).ok()?;
         socket.set_nonblocking(true).ok()?;
         Some(Listener { socket, is_ready: false })
@@ -172,7 +173,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let _ = swap::remove(Path::new(NOTIFY));
+        let _ = files::remove(Path::new(NOTIFY));
     }
 }
 

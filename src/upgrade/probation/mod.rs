@@ -2,6 +2,7 @@
 //! else the previous one is put back. Each step is written down before it is taken, so a process
 //! that dies in between leaves something that the next one goes on with.
 
+use crate::host::files;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -202,12 +203,12 @@ pub(super) fn clean(store: &Store, installed: &Path, version: &Version) {
     let beside: [PathBuf; 2] = [staged(installed), beside(installed, ".prev.new")];
     let [first, second] = download_paths(store, version);
     // Another user may have put something at the first place, which then stays.
-    if let Err(error) = swap::remove(&first) {
-        log::debug!("{}", super::on("remove", &first, &error));
+    if let Err(error) = files::remove(&first) {
+        log::debug!("{}", files::on("remove", &first, &error));
     }
     for path in beside.into_iter().chain([second]) {
-        if let Err(error) = swap::remove(&path) {
-            log::warn!("{}", super::on("remove", &path, &error));
+        if let Err(error) = files::remove(&path) {
+            log::warn!("{}", files::on("remove", &path, &error));
         }
     }
 }
@@ -215,7 +216,7 @@ pub(super) fn clean(store: &Store, installed: &Path, version: &Version) {
 /// A change that is wanted, but that nothing depends on.
 fn change(store: &Store, change: impl FnOnce(&mut State)) {
     if let Err(error) = store.change(change) {
-        log::error!("{}", super::on("write", store.path(), &error));
+        log::error!("{}", files::on("write", store.path(), &error));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The files beside the installed binary: the staged one, whether it runs here, the previous one,
 //! and the exchange. Every step alone leaves a whole binary under the installed name.
 
+use crate::host::files;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, Error, Request, Version, beside, on, previous, staged};
+use super::{Checksum, Error, Request, Version, beside, previous, staged};
 use crate::run::job::{Captured, Children, Progress, Surroundings};
 
 /// How long the new binary may take to say which version it is.
@@ -63,7 +64,7 @@ impl Staged {
     /// [`crate::wire::rpc::NOT_REPLACED`]: the folder is full, read-only, not ours.
     pub fn copy(download: &mut File, request: &Request, installed: &Path) -> Result<Staged, Error> {
         let like = fs::metadata(installed)
-            .map_err(|error| Error::not_replaced(on("look at", installed, &error)))?;
+            .map_err(|error| Error::not_replaced(files::on("look at", installed, &error)))?;
         let ownership =
             Ownership { owner: like.uid(), group: like.gid(), mode: like.mode() & 0o7777 };
         Staged::write(download, &request.checksum, installed, &ownership)
@@ -89,13 +90,15 @@ impl Staged {
         ownership: &Ownership,
     ) -> Result<Staged, Error> {
         let new = Staged { path: staged(installed), installed: installed.to_owned() };
-        match remove(&new.path).and_then(|()| new.fill(source, ownership)) {
+        match files::remove(&new.path).and_then(|()| new.fill(source, ownership)) {
             Ok(written) if written == *checksum => Ok(new),
             Ok(_) => Err(Error::not_replaced(format!(
                 "what was written to {} is not what was read; check the disk",
                 new.path.display()
             ))),
-            Err(error) => Err(Error::not_replaced(on("write", &new.path, &error) + advice(&error))),
+            Err(error) => {
+                Err(Error::not_replaced(files::on("write", &new.path, &error) + advice(&error)))
+            }
         }
     }
 
@@ -128,7 +131,7 @@ impl Staged {
         let job = children.start_in(Surroundings::Bare, self.path.as_os_str(), ["--version"], end);
         let job = job.map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => Error::not_replaced(
-                on("run", &self.path, &error) + "; is the binary's folder mounted noexec?",
+                files::on("run", &self.path, &error) + "; is the binary's folder mounted noexec?",
             ),
             _ => unfit(format!("does not run on this machine: {error}")),
         })?;
@@ -164,16 +167,16 @@ impl Staged {
     /// [`crate::wire::rpc::NOT_REPLACED`], and the installed one is the one before.
     pub fn install(self) -> Result<(), Error> {
         fs::rename(&self.path, &self.installed)
-            .map_err(|error| Error::not_replaced(on("replace", &self.installed, &error)))?;
+            .map_err(|error| Error::not_replaced(files::on("replace", &self.installed, &error)))?;
         // It is replaced either way; a folder that can't be synced is no reason to say otherwise.
-        let _ = sync_folder(&self.installed);
+        let _ = files::sync_folder(&self.installed);
         Ok(())
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        let _ = remove(&self.path);
+        let _ = files::remove(&self.path);
     }
 }
 
@@ -186,7 +189,7 @@ pub fn check_folder(installed: &Path) -> Result<(), Error> {
     let folder = installed.parent().unwrap_or(Path::new("/"));
     access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
         let error = io::Error::from(error);
-        Error::not_replaced(on("write to", folder, &error) + advice(&error))
+        Error::not_replaced(files::on("write to", folder, &error) + advice(&error))
     })
 }
 
@@ -206,7 +209,7 @@ fn advice(error: &io::Error) -> &'static str {
 pub fn keep_previous(installed: &Path) -> Result<(), Error> {
     let (previous, new) = (previous(installed), beside(installed, ".prev.new"));
     let keep = || {
-        remove(&new)?;
+        files::remove(&new)?;
         if fs::hard_link(installed, &new).is_err() {
             // Some file systems, and some rules for others' files, know no links.
             fs::copy(installed, &new)?;
@@ -214,12 +217,12 @@ pub fn keep_previous(installed: &Path) -> Result<(), Error> {
         }
         fs::rename(&new, &previous)?;
         // Two names of one file are not exchanged: the new one is still there.
-        remove(&new)?;
-        sync_folder(installed)
+        files::remove(&new)?;
+        files::sync_folder(installed)
     };
     keep().map_err(|error| {
-        let _ = remove(&new);
-        Error::not_replaced(on("keep the running binary as", &previous, &error))
+        let _ = files::remove(&new);
+        Error::not_replaced(files::on("keep the running binary as", &previous, &error))
     })
 }
 
@@ -227,21 +230,8 @@ pub fn keep_previous(installed: &Path) -> Result<(), Error> {
 pub fn put_back(previous: &Path, installed: &Path) -> io::Result<()> {
     fs::rename(previous, installed)?;
     // It is back either way.
-    let _ = sync_folder(installed);
+    let _ = files::sync_folder(installed);
     Ok(())
-}
-
-/// Removes a file, or the link of that name; one that is not there is as good.
-pub fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Has it on disk which files there are in the folder of `file`.
-pub fn sync_folder(file: &Path) -> io::Result<()> {
-    File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 #[cfg(test)]

@@ -12,15 +12,16 @@ use tungstenite::http::{HeaderMap, HeaderValue, StatusCode};
 use tungstenite::{Error as WsError, WebSocket};
 
 use super::{Attempt, Error, Failure, Phase};
-use crate::agent::backoff::RETRY_AFTER_CAP;
 use crate::config::{Config, ENV_FILE, TokenSource};
-use crate::docker::without_secrets;
+use crate::host::redact::without_secrets;
 use crate::host::timestamp::Timestamp;
 use crate::host::version;
 use crate::wire::frames::Metered;
 use crate::wire::session;
 use crate::wire::transport::Transport;
 
+/// The longest `Retry-After` that is believed.
+pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
 /// So much of the reason for a refusal is shown.
 const REASON: usize = 400;
 

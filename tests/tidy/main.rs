@@ -1,5 +1,7 @@
 //! The house rules that no tool checks: a test for each, which lists all its faults at once.
 
+mod imports;
+
 use std::fs;
 
 /// All there is at the top: more would hide it.
@@ -89,7 +91,7 @@ fn the_dependencies_are_few() {
             if lists(ARGUED_FOR, name) && !above.starts_with('#') {
                 faults.push(format!("Cargo.toml: {name}: say right above why it is here"));
             } else if !lists(ARGUED_FOR, name) && !lists(DEPENDENCIES, name) {
-                faults.push(format!("Cargo.toml: {name}: unknown to tests/tidy.rs"));
+                faults.push(format!("Cargo.toml: {name}: unknown to tests/tidy"));
             }
         }
         above = line;
