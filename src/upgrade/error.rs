@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::DownloadUrl;
+use super::request::DownloadUrl;
 use crate::wire::rpc;
 
 /// Why an upgrade did not come to be: one line that an operator can act on. Shown with the whole

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::Version;
+use super::request::Version;
 
 impl Version {
     /// Compares by age, as semantic versions do and for every string that is a version: dotted
@@ -10,8 +10,8 @@ impl Version {
     /// part that is absent counts as 0. A pre-release (`-rc.1`) comes before its release; what
     /// follows a `+` does not count. So versions of different spelling can be equally new.
     pub fn order(&self, other: &Version) -> Ordering {
-        let (release, early) = split(&self.0);
-        let (other_release, other_early) = split(&other.0);
+        let (release, early) = split(self.as_str());
+        let (other_release, other_early) = split(other.as_str());
         dotted(release, other_release, Some("0")).then_with(|| match (early, other_early) {
             (Some(early), Some(other_early)) => dotted(early, other_early, None),
             (early, other_early) => other_early.is_some().cmp(&early.is_some()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::state::{Cause, Stage, Trial};
 use super::store::{Store, Unreadable};
-use super::swap;
+use super::upgrader::swap;
 
 /// How often a process that waits for another's roll-back looks whether that is done.
 const STEP: Duration = Duration::from_secs(1);

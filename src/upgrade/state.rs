@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checksum, Error, Version, previous};
+use super::error::Error;
+use super::paths::previous;
+use super::request::{Checksum, Version};
 use crate::host::process::{self, Identity};
 use crate::host::timestamp::Timestamp;
 

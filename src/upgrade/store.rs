@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
+use super::error::Error;
 use super::state::State;
-use super::{Error, STATE_DIRECTORY};
 use crate::host::files::{self, Lock, beside};
 
+/// The variable that names the folder in which systemd keeps a service's state.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 const FILE: &str = "upgrade.json";
 /// Changes take milliseconds; a process that finds another at work waits this long for it.
 const PATIENCE: Duration = Duration::from_millis(500);

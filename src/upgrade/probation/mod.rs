@@ -12,10 +12,13 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::guard;
+use super::paths::{download_paths, installed, staged};
+use super::request::{Checksum, Version};
 use super::roll_back::{self, roll_back};
 use super::state::{Cause, Moment, RolledBack, Stage, State, Trial};
 use super::store::Store;
-use super::{Checksum, Version, download_paths, guard, installed, staged, swap};
+use super::upgrader::swap;
 use crate::host::files::beside;
 use crate::host::process::Identity;
 use crate::run::job::Children;
@@ -201,7 +204,7 @@ fn settle(store: &Store, installed: &Path, own: impl FnOnce() -> io::Result<Chec
 /// Removes what an upgrade to `version` may have left; the previous binary stays.
 pub(super) fn clean(store: &Store, installed: &Path, version: &Version) {
     let beside: [PathBuf; 2] = [staged(installed), beside(installed, ".prev.new")];
-    let [first, second] = download_paths(store, version);
+    let [first, second] = download_paths(store.folder(), version);
     // Another user may have put something at the first place, which then stays.
     if let Err(error) = files::remove(&first) {
         log::debug!("{}", files::on("remove", &first, &error));

@@ -1,7 +1,7 @@
 //! A crash between any two steps of a probation, and what the next start makes of it.
 
 use super::*;
-use crate::upgrade::previous;
+use crate::upgrade::paths::previous;
 use crate::upgrade::tests::{Folder, checksum_of, trial};
 
 /// A machine on which the upgrade from `old` to `new` has come as far as a test wants.
@@ -70,7 +70,7 @@ impl Machine {
 fn killed_while_downloading_or_staging() {
     let machine = Machine::new();
     let version = Version::try_from(format!("0.1.{}", std::process::id())).unwrap();
-    let downloads = download_paths(&machine.store, &version);
+    let downloads = download_paths(machine.store.folder(), &version);
     downloads.iter().for_each(|download| fs::write(download, "half").unwrap());
     machine.folder.file("agent.new", b"half");
     machine.store.change(|state| state.unfinished = Some(version)).unwrap();

@@ -15,9 +15,12 @@ use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, LOCATION};
 use ureq::{Agent, Body};
 
-use super::story::Story;
-use super::{Checksum, DownloadUrl, Error, Request, connect, signature};
+use super::connect;
+use super::reporter::Story;
+use super::signature;
 use crate::config::ReleaseKey;
+use crate::upgrade::error::Error;
+use crate::upgrade::request::{Checksum, DownloadUrl, Request};
 use crate::wire::rpc;
 use crate::wire::tls::Distrust;
 

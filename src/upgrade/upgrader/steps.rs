@@ -9,19 +9,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::report::Stage as Step;
+use super::connect;
+use super::fetch;
+use super::reporter::Story;
 use super::signature::{self, Signed};
-use super::state::Trial;
-use super::store::Store;
-use super::story::Story;
 use super::swap::{self, Staged};
-use super::{Error, Request, connect, download_paths, fetch, guard, installed, probation};
 use crate::config::UpgradeConfig;
 use crate::host::process::Identity;
 use crate::host::restart::Restart;
 use crate::host::version;
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
+use crate::upgrade::error::Error;
+use crate::upgrade::guard;
+use crate::upgrade::paths::{download_paths, installed};
+use crate::upgrade::probation;
+use crate::upgrade::report::Stage as Step;
+use crate::upgrade::request::Request;
+use crate::upgrade::state::{State, Trial};
+use crate::upgrade::store::Store;
 use crate::wire::rpc;
 
 /// The variable that has the request, in JSON. Not an argument, which everybody on the machine can
@@ -29,7 +35,7 @@ use crate::wire::rpc;
 pub const REQUEST: &str = "VMKIT_UPGRADE_REQUEST";
 
 /// The agent's upgrader, `vmkit-agent upgrade --supervised`: tells its story in
-/// [`super::report::Line`]s. True once the new binary is in place.
+/// [`crate::upgrade::report::Line`]s. True once the new binary is in place.
 pub fn supervised() -> bool {
     let Ok(story) = Story::new(true) else { return false };
     let request = std::env::var(REQUEST).map_err(|error| error.to_string());
@@ -166,7 +172,7 @@ fn bring_in(
 ) -> Result<Staged, Error> {
     let installed = installed()?;
     let client = connect::client(config, story);
-    let places = download_paths(store, &request.version);
+    let places = download_paths(store.folder(), &request.version);
     let mut download = fetch::download(&client, request, &places, story)?;
     let seconds = download.took.as_secs_f64();
     tell(story, Step::Download, format!("downloaded {} bytes in {seconds:.1} s", download.bytes))?;
@@ -235,7 +241,7 @@ fn tell(story: &Story, step: Step, text: String) -> Result<(), Error> {
     story.done(step, text).map_err(|error| Error::new(rpc::INTERNAL_ERROR, error.to_string()))
 }
 
-fn change(store: &Store, change: impl FnOnce(&mut super::state::State)) -> Result<(), Error> {
+fn change(store: &Store, change: impl FnOnce(&mut State)) -> Result<(), Error> {
     store
         .change(change)
         .map_err(|error| Error::not_replaced(files::on("write", store.path(), &error)))

@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};
 
-use super::{Checksum, Error, Request, Version, beside, previous, staged};
+use crate::host::files::beside;
 use crate::run::job::{Captured, Children, Progress, Surroundings};
+use crate::upgrade::error::Error;
+use crate::upgrade::paths::{previous, staged};
+use crate::upgrade::request::{Checksum, Request, Version};
 
 /// How long the new binary may take to say which version it is.
 const TEST: Duration = Duration::from_secs(5);

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::report::{Line, Stage};
-use super::{DEADLINE, DownloadUrl, Error};
 use crate::run::wait;
+use crate::upgrade::error::Error;
+use crate::upgrade::report::{Line, Stage};
+use crate::upgrade::request::DownloadUrl;
 use crate::wire::rpc;
 
+/// How long an upgrade may take up to the swap.
+pub const DEADLINE: Duration = Duration::from_secs(600);
 /// How often the agent hears of a download.
 const OFTEN: Duration = Duration::from_secs(1);
 /// How often a person does.
@@ -179,7 +182,7 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    use super::super::{DownloadUrl, connect, fetch};
+    use super::super::{connect, fetch};
     use super::*;
     use crate::config::trust;
     use crate::config::{ReleaseKey, UpgradeConfig};

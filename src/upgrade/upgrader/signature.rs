@@ -13,9 +13,10 @@ use std::io::{ErrorKind, Read, Seek};
 
 use minisign_verify::{Error as MinisignError, Signature};
 
-use super::{DownloadUrl, Error, Version};
 use crate::config::ReleaseKey;
 use crate::host::version::ARCH;
+use crate::upgrade::error::Error;
+use crate::upgrade::request::{DownloadUrl, Version};
 
 /// A signature file, and a bit more than one ever is.
 pub const LIMIT: u64 = 4096;

@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::after_boot;
 use super::failed_starts::FailedStarts;
+use super::revive;
 use super::revive::Memory;
-use super::roll_back::{Failure, roll_back};
-use super::state::{Cause, Trial};
-use super::store::{Store, Unreadable};
-use super::{Checksum, Version, after_boot, revive};
 use crate::host::init::{self, Init};
 use crate::run::job::Children;
 use crate::run::wait::{self, Waiter};
+use crate::upgrade::request::{Checksum, Version};
+use crate::upgrade::roll_back::{Failure, roll_back};
+use crate::upgrade::state::{Cause, Trial};
+use crate::upgrade::store::{Store, Unreadable};
 
 const UNIT: &str = "vmkit-agent-rollback";
 /// The name of the guard's unit, and of the timer that version 0.1.0 has in its place.

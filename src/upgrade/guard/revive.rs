@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::state::Trial;
 use crate::host::process::{self, Process};
 use crate::run::wait;
+use crate::upgrade::state::Trial;
 
 /// How long a supervisor has to start the agent again.
 const PATIENCE: Duration = Duration::from_secs(10);

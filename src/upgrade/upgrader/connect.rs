@@ -21,7 +21,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error, Proxy};
 
-use super::story::Story;
+use super::reporter::Story;
 use crate::config::{UpgradeConfig, is_loopback};
 use crate::host::version;
 
