@@ -1,22 +1,49 @@
-//! The init system: what starts this agent anew once its file has been replaced.
+//! How the agent comes to run again after its file was replaced. The commands that restart the
+//! service have their home here.
 
 use std::env;
 use std::fs;
-use std::path::Path;
+
+use super::init::{self, Init};
 
 /// How the new binary comes to run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Restart {
-    /// A command that asks somebody else for it, and may end this process while it runs.
+    /// By a command. It may end this process while the command runs.
     Command(Vec<String>),
-    /// A supervisor starts whatever ends.
+    /// By a supervisor, which starts the agent whenever it ends.
     Exit,
-    /// There is nobody: the agent executes the new binary in its own place.
+    /// By the agent itself, which executes the new binary in its own place.
     InPlace,
 }
 
+/// The command that restarts the service, without waiting for the restart where it can be helped.
+pub fn command(init: Init) -> Option<Vec<String>> {
+    match init {
+        // A command that waited would deadlock where systemd ends it together with the service.
+        // `reset-failed`: earlier starts must not make systemd refuse this one (StartLimitBurst=).
+        Init::Systemd => Some(words(&[
+            "/bin/sh",
+            "-c",
+            "systemctl reset-failed vmkit-agent; systemctl --no-block restart vmkit-agent",
+        ])),
+        Init::OpenRc => Some(words(&["rc-service", "vmkit-agent", "restart"])),
+        Init::None => None,
+    }
+}
+
+/// A command that succeeds while the service runs.
+pub fn is_active(init: Init) -> Option<init::Command> {
+    match init {
+        Init::Systemd => Some(&["systemctl", "is-active", "--quiet", "vmkit-agent"]),
+        Init::OpenRc => Some(&["rc-service", "vmkit-agent", "status"]),
+        Init::None => None,
+    }
+}
+
 impl Restart {
-    /// What is `configured` for the shell, else what the surroundings of this process tell.
+    /// By the command that the operator has `configured` for `/bin/sh -c`; otherwise by what has
+    /// started this process.
     pub fn find(configured: Option<&str>) -> Restart {
         match configured {
             Some(command) => Restart::Command(words(&["/bin/sh", "-c", command])),
@@ -25,25 +52,24 @@ impl Restart {
     }
 
     fn by_surroundings() -> Restart {
-        // Both set these for what they start, and only for that: an agent that was started by hand
-        // beside an installed service must not restart the service instead of itself.
+        // Systemd and OpenRC set these variables for the processes that they start. An agent that
+        // was started by hand beside an installed service must restart itself, not the service.
         let under = |variable| env::var_os(variable).is_some();
-        if under("INVOCATION_ID") && Path::new("/run/systemd/system").is_dir() && is_service() {
-            // Waited for, it would deadlock where systemd ends the command along with the service.
-            // Forgotten first, a start is not refused for the ones before it (StartLimitBurst=).
-            let restart =
-                "systemctl reset-failed vmkit-agent; systemctl --no-block restart vmkit-agent";
-            Restart::Command(words(&["/bin/sh", "-c", restart]))
-        } else if under("RC_SVCNAME") && is_supervised() {
-            Restart::Exit
+        let init = if under("INVOCATION_ID") && Init::find() == Init::Systemd && is_service() {
+            Init::Systemd
         } else if under("RC_SVCNAME") {
-            Restart::Command(words(&["rc-service", "vmkit-agent", "restart"]))
+            Init::OpenRc
         } else {
-            Restart::InPlace
+            Init::None
+        };
+        match command(init) {
+            Some(_) if init == Init::OpenRc && is_supervised() => Restart::Exit,
+            Some(command) => Restart::Command(command),
+            None => Restart::InPlace,
         }
     }
 
-    /// The command, where it is one.
+    /// The command of [`Restart::Command`].
     pub fn command(&self) -> Option<&[String]> {
         match self {
             Restart::Command(command) => Some(command),
@@ -52,8 +78,8 @@ impl Restart {
     }
 }
 
-/// Whether it is the service of our name that systemd has started this process for: a restart of
-/// another, of a cron or a cloud-init, is not what an upgrade is to do.
+/// Whether systemd has started this process as the service `vmkit-agent`, and not as part of
+/// another service such as cron or cloud-init.
 fn is_service() -> bool {
     let groups = fs::read_to_string("/proc/self/cgroup");
     groups.is_ok_and(|groups| groups.contains("/vmkit-agent.service"))

@@ -1,21 +1,22 @@
-//! What upgrades leave on a machine, for those who remove it.
+//! The files that upgrades leave on a machine, and their removal.
 
 use std::path::{Path, PathBuf};
 
 use super::guard::after_boot;
-use super::paths::{download_paths, previous, staged};
+use super::paths::{download_paths, previous, staged, unfinished_previous};
+use super::request::Version;
 use super::store::Store;
-use crate::host::files::beside;
+use crate::host::files;
 use crate::host::paths;
 
-/// All that upgrades of the binary at `installed` leave beside it, in `/tmp` or for the next boot,
-/// whether it is there or not; the upgrade state is not among it.
+/// The paths of all files that upgrades of the binary at `installed` leave beside it, in `/tmp`
+/// and among systemd's units, whether or not they exist. Upgrade state is not among them.
 pub fn leftovers(installed: &Path) -> Vec<PathBuf> {
     let (path, state) = Store::look(installed).unzip();
     let state = state.and_then(Result::ok).unwrap_or_default();
     let version = state.unfinished.or(state.trial.map(|trial| trial.version));
     let mut paths = after_boot::files().to_vec();
-    paths.extend([previous(installed), beside(installed, ".prev.new"), staged(installed)]);
+    paths.extend([previous(installed), unfinished_previous(installed), staged(installed)]);
     paths.extend(Store::locks(installed));
     if let (Some(path), Some(version)) = (path, version) {
         paths.extend(download_paths(Store::at(path).folder(), &version));
@@ -23,9 +24,23 @@ pub fn leftovers(installed: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// All that upgrades of the binary at `installed` remember.
+/// The paths of all upgrade state of the binary at `installed`, whether or not it exists.
 pub fn memories(installed: &Path) -> Vec<PathBuf> {
     let beside = [".upgrade.json", ".upgrade.json.tmp", ".upgrade.json.bad"]
-        .map(|suffix| beside(installed, suffix));
+        .map(|suffix| files::beside(installed, suffix));
     [[paths::STATE.into()].as_slice(), &beside].concat()
+}
+
+/// Removes the files that an upgrade to `version` may have left. The previous binary stays.
+pub fn clean(store: &Store, installed: &Path, version: &Version) {
+    let [shared, private] = download_paths(store.folder(), version);
+    // Another user may own the file in /tmp. It stays then.
+    if let Err(error) = files::remove(&shared) {
+        log::debug!("{}", files::on("remove", &shared, &error));
+    }
+    for path in [staged(installed), unfinished_previous(installed), private] {
+        if let Err(error) = files::remove(&path) {
+            log::warn!("{}", files::on("remove", &path, &error));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Where the files of an upgrade are: the installed binary, the binaries beside it, the download.
+//! Where the files of an upgrade are: the installed binary, the files beside it, the download.
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +6,18 @@ use super::error::Error;
 use super::request::Version;
 use crate::host::files::beside;
 
-/// What follows the name of the binary before the installed one.
+/// What follows the installed binary's name in the name of the previous one.
 const PREVIOUS: &str = ".prev";
+/// What the kernel shows after the name of a file that is gone.
+const DELETED: &str = " (deleted)";
 
-/// Where this very program is installed.
+/// Where this program is installed.
 ///
 /// # Errors
-/// [`crate::wire::rpc::NOT_REPLACED`] where its file is gone or another has taken its place.
+/// [`super::error::Kind::NotReplaced`] where its file is gone or was replaced.
 pub fn installed() -> Result<PathBuf, Error> {
-    let path = std::fs::read_link("/proc/self/exe").map_err(|error| {
-        Error::not_replaced(format!("can't tell where this binary is installed: {error}"))
-    })?;
-    match path.to_string_lossy().strip_suffix(" (deleted)") {
+    let path = own()?;
+    match path.to_string_lossy().strip_suffix(DELETED) {
         Some(gone) => Err(Error::not_replaced(format!(
             "{gone} was replaced or removed since this agent was started; restart the service first"
         ))),
@@ -25,26 +25,45 @@ pub fn installed() -> Result<PathBuf, Error> {
     }
 }
 
-/// Where the binary is installed that this program, kept as the previous one, was before.
-pub fn installed_from_previous() -> PathBuf {
-    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    let own = own.to_string_lossy();
-    let own = own.strip_suffix(" (deleted)").unwrap_or(&own);
-    own.strip_suffix(PREVIOUS).unwrap_or(own).into()
+/// The path of the file that this process was started from. Another file may be there by now, or
+/// none.
+///
+/// # Errors
+/// [`super::error::Kind::NotReplaced`] without `/proc`.
+pub fn started_from() -> Result<PathBuf, Error> {
+    let path = own()?;
+    Ok(path.to_string_lossy().strip_suffix(DELETED).map_or(path.clone(), PathBuf::from))
 }
 
-/// Where the binary before the installed one is kept.
+/// The installed binary that this program, kept as the previous one, belongs to.
+pub fn installed_from_previous() -> PathBuf {
+    let path = started_from().unwrap_or_default();
+    path.to_string_lossy().strip_suffix(PREVIOUS).map_or(path.clone(), PathBuf::from)
+}
+
+fn own() -> Result<PathBuf, Error> {
+    std::fs::read_link("/proc/self/exe").map_err(|error| {
+        Error::not_replaced(format!("can't tell where this binary is installed: {error}"))
+    })
+}
+
+/// Where the previous binary is kept.
 pub fn previous(installed: &Path) -> PathBuf {
     beside(installed, PREVIOUS)
 }
 
-/// A new binary on its way to be the installed one.
+/// The previous binary before it has replaced an older one.
+pub fn unfinished_previous(installed: &Path) -> PathBuf {
+    beside(installed, ".prev.new")
+}
+
+/// The new binary before it is installed.
 pub fn staged(installed: &Path) -> PathBuf {
     beside(installed, ".new")
 }
 
-/// Where a download goes: to `/tmp`, and, where anything is in the way there, to the folder of the
-/// upgrade state, which is root's alone.
+/// Where a download goes: to `/tmp`, or, where that fails, to `folder`, which has the upgrade
+/// state and is open to root alone.
 pub fn download_paths(folder: &Path, version: &Version) -> [PathBuf; 2] {
     let name = format!("vmkit-agent-{version}");
     [Path::new("/tmp").join(&name), folder.join(name)]

@@ -1,9 +1,9 @@
-//! Where the state of upgrades is kept: one small file, replaced as a whole and gone while there
-//! is nothing to remember, and the locks beside it. All of it lies in a folder that is root's
-//! alone, or beside the binary with mode 0600. Whoever writes the file may be killed at any
-//! instant.
+//! Where the state of upgrades is kept: one small file and the lock files beside it. They are in a
+//! folder that only root can open, or beside the binary with mode 0600.
+//!
+//! The file is replaced as a whole, because a process that writes it may be killed at any instant.
+//! It is removed while there is nothing to remember.
 
-use crate::host::paths;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -16,26 +16,27 @@ use rustix::fs::{Access, access};
 use super::error::Error;
 use super::state::State;
 use crate::host::files::{self, Lock, beside};
+use crate::host::paths;
 
 /// The variable that names the folder in which systemd keeps a service's state.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 const FILE: &str = "upgrade.json";
-/// Changes take milliseconds; a process that finds another at work waits this long for it.
+/// How long a change waits while another process makes one, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a process that was killed may take to end, in the middle of a write to a slow disk.
+/// How long a killed process may take to end, for example while it writes to a slow disk.
 const DYING: Duration = Duration::from_secs(2);
 const UPGRADE_LOCK: &str = ".lock";
 const ROLL_BACK_LOCK: &str = ".rollback.lock";
 const CHANGE_LOCK: &str = ".json.lock";
 const BUSY: &str = "busy: another upgrade is under way; ask again when it is over";
 
-/// Where the state is.
+/// The place of the state file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
     path: PathBuf,
 }
 
-/// Why the state is not known.
+/// Why the state can't be read.
 #[derive(Debug)]
 pub enum Unreadable {
     Io(io::Error),
@@ -43,11 +44,11 @@ pub enum Unreadable {
 }
 
 impl Store {
-    /// The state of the agent at `installed`: where there is one, else where one can be. The folder
-    /// becomes this user's alone.
+    /// The store of the agent at `installed`: where a state file exists, otherwise where one can be
+    /// written. The folder becomes private to this user.
     pub fn open(installed: &Path) -> Store {
         let folder = std::env::var_os(STATE_DIRECTORY).filter(|folders| !folders.is_empty());
-        // Systemd lists all folders that a unit asked for; the first is ours.
+        // Systemd lists all folders of the unit; the first is ours.
         let folder = folder.and_then(|folders| {
             folders.to_string_lossy().split(':').next().map(|folder| folder.to_owned())
         });
@@ -66,12 +67,13 @@ impl Store {
         Store { path }
     }
 
+    /// The store with the state file at `path`.
     pub fn at(path: PathBuf) -> Store {
         Store { path }
     }
 
-    /// The file of the agent at `installed` and what it says, with nothing touched; none where
-    /// there is nothing to remember.
+    /// The path of the state file of the agent at `installed`, and the state; none where there is no
+    /// such file. Changes nothing.
     pub fn look(installed: &Path) -> Option<(PathBuf, Result<State, Unreadable>)> {
         let places = [Path::new(paths::STATE).join(FILE), beside(installed, ".upgrade.json")];
         let path = places.into_iter().find(|path| path.exists())?;
@@ -79,7 +81,7 @@ impl Store {
         Some((path, state))
     }
 
-    /// The lock files of the binary at `installed`, wherever its state is.
+    /// The paths of all lock files of the agent at `installed`, wherever its state is.
     pub fn locks(installed: &Path) -> Vec<PathBuf> {
         let stores = [Path::new(paths::STATE).join(FILE), beside(installed, ".upgrade.json")];
         let locks = stores.map(Store::at).map(|store| {
@@ -88,6 +90,7 @@ impl Store {
         locks.concat()
     }
 
+    /// The path of the state file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -97,8 +100,10 @@ impl Store {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
+    /// The state; empty where there is no file.
+    ///
     /// # Errors
-    /// That there is something, and it can't be read or understood.
+    /// That the file can't be read or understood.
     pub fn load(&self) -> Result<State, Unreadable> {
         match fs::read(&self.path) {
             Ok(text) => serde_json::from_slice(&text).map_err(Unreadable::Damaged),
@@ -107,7 +112,7 @@ impl Store {
         }
     }
 
-    /// The state; empty, with a line in the log, where it is not known.
+    /// The state; empty, with a line in the log, where it can't be read.
     pub fn read(&self) -> State {
         self.load().unwrap_or_else(|error| {
             log::error!("{}: {error}", self.path.display());
@@ -115,11 +120,11 @@ impl Store {
         })
     }
 
-    /// Reads, changes and writes the state, with nobody else doing so in between. On return it is
-    /// on disk. A damaged file is set aside for it.
+    /// Reads, changes and writes the state, under a lock. On return the state is on disk. A damaged
+    /// file is renamed and counts as empty.
     ///
     /// # Errors
-    /// The operating system's own; the file is then as it was.
+    /// The operating system's own; the file is unchanged then.
     pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> io::Result<R> {
         let _lock = self.lock()?;
         let before = match self.load() {
@@ -141,7 +146,23 @@ impl Store {
         Ok(result)
     }
 
-    /// Removes what a process has left that was killed while it wrote.
+    /// As [`Store::change`], for a change that an upgrade depends on.
+    ///
+    /// # Errors
+    /// [`super::error::Kind::NotReplaced`].
+    pub fn change_or_fail(&self, change: impl FnOnce(&mut State)) -> Result<(), Error> {
+        let failed = |error| Error::not_replaced(files::on("write", &self.path, &error));
+        self.change(change).map_err(failed)
+    }
+
+    /// As [`Store::change`], for a change that nothing depends on: an error is only logged.
+    pub fn change_or_log(&self, change: impl FnOnce(&mut State)) {
+        if let Err(error) = self.change(change) {
+            log::error!("{}", files::on("write", &self.path, &error));
+        }
+    }
+
+    /// Removes the unfinished file of a process that was killed while it wrote.
     ///
     /// # Errors
     /// The operating system's own.
@@ -150,18 +171,18 @@ impl Store {
         files::remove(&beside(&self.path, ".tmp"))
     }
 
-    /// The right to upgrade, of which there is one.
+    /// The lock that every upgrade holds.
     ///
     /// # Errors
-    /// [`crate::wire::rpc::BUSY`] while another upgrade runs.
+    /// [`super::error::Kind::Busy`] while another upgrade holds it.
     pub fn lock_upgrade(&self) -> Result<Lock, Error> {
         self.lock_upgrade_within(Duration::ZERO)
     }
 
-    /// The right of an upgrader that was killed, and may still be dying.
+    /// The same lock, after an upgrader that was killed and may not have ended yet.
     ///
     /// # Errors
-    /// [`crate::wire::rpc::BUSY`] where another upgrader is at work for good.
+    /// [`super::error::Kind::Busy`] where another upgrade holds it.
     pub fn inherit_upgrade(&self) -> Result<Lock, Error> {
         self.lock_upgrade_within(DYING)
     }
@@ -173,7 +194,7 @@ impl Store {
         lock.ok_or_else(|| Error::busy(BUSY))
     }
 
-    /// The right to roll back, of which there is one. None where another process still has it.
+    /// The lock that every roll-back holds. None where another process holds it after `patience`.
     ///
     /// # Errors
     /// The operating system's own.
@@ -219,6 +240,7 @@ impl fmt::Display for Unreadable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upgrade::error::Kind;
     use crate::upgrade::tests::{Folder, trial};
 
     #[test]
@@ -234,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_told_and_only_set_aside_by_a_change() {
+    fn a_damaged_file_is_an_error_and_only_a_change_renames_it() {
         let folder = Folder::new();
         let path = folder.path().join("upgrade.json");
         let store = Store::at(path.clone());
@@ -253,7 +275,7 @@ mod tests {
         let folder = Folder::new();
         let store = Store::at(folder.path().join("agent.upgrade.json"));
         let lock = store.lock_upgrade().unwrap();
-        assert_eq!(store.lock_upgrade().map(drop).unwrap_err().code, crate::wire::rpc::BUSY);
+        assert_eq!(store.lock_upgrade().map(drop).unwrap_err().kind, Kind::Busy);
         drop(lock);
         store.lock_upgrade().unwrap();
         assert!(folder.path().join("agent.upgrade.lock").exists());

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::binary;
 use super::request::{Checksum, Version};
 use super::state::Trial;
-use super::upgrader::swap;
 
 /// A folder of a test's own.
 pub struct Folder(PathBuf);
@@ -32,7 +32,7 @@ impl Folder {
         path
     }
 
-    /// What is there, in order, without the lock files, which stay.
+    /// The names of the files, in order, without lock files.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
         let mut names: Vec<_> =
@@ -50,7 +50,7 @@ impl Drop for Folder {
 }
 
 pub fn checksum_of(content: &[u8]) -> Checksum {
-    swap::digest(&mut &*content, |_| Ok(())).unwrap()
+    binary::digest(&mut &*content, |_| Ok(())).unwrap()
 }
 
 /// The trial of a binary with `content`, about to be installed.

@@ -1,6 +1,5 @@
-//! The restart after a roll-back on a machine whose init system nobody knows: the binary that was
-//! given up is ended, and if no supervisor starts the previous one in its place, the guard becomes
-//! it.
+//! The restart after a roll-back where no command restarts the agent: the processes of the new
+//! binary are ended. If no supervisor starts the previous binary then, the guard becomes the agent.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -14,22 +13,23 @@ use crate::host::process::{self, Process};
 use crate::run::wait;
 use crate::upgrade::state::Trial;
 
-/// How long a supervisor has to start the agent again.
+/// How long a supervisor may take to start the agent again.
 const PATIENCE: Duration = Duration::from_secs(10);
-const STEP: Duration = Duration::from_millis(200);
+/// How often the guard looks whether it has.
+const LOOK: Duration = Duration::from_millis(200);
 
-/// The variables of the agent from before the upgrade: the token may be nowhere else.
+/// The environment of the agent from before the upgrade. It may be the only place of the token.
 #[derive(Default)]
-pub struct Memory(Vec<(OsString, OsString)>);
+pub struct Environment(Vec<(OsString, OsString)>);
 
-impl Memory {
-    /// None where a service manager knows the environment by itself, and none of a process that
-    /// can't be told from another.
-    pub fn of(trial: &Trial) -> Memory {
+impl Environment {
+    /// Empty where a command restarts the service, which has an environment of its own, and where
+    /// the agent's process is not known for certain.
+    pub fn of(trial: &Trial) -> Environment {
         let process = trial.process.as_ref().filter(|_| trial.restart.is_none());
         let environ = process.and_then(|process| {
             let environ = fs::read(format!("/proc/{}/environ", process.pid)).ok()?;
-            // Looked at after it was read: then it is this process's and no other's.
+            // The pid was not another process's while it was read, if the process still lives.
             process.lives().then_some(environ)
         });
         let assignment = |bytes: &[u8]| {
@@ -38,17 +38,17 @@ impl Memory {
             Some((own(&bytes[..equals]), own(&bytes[equals + 1..])))
         };
         let environ = environ.unwrap_or_default();
-        Memory(environ.split(|byte| *byte == 0).filter_map(assignment).collect())
+        Environment(environ.split(|byte| *byte == 0).filter_map(assignment).collect())
     }
 }
 
-/// Sees to it that the installed binary runs, in this very process if need be.
+/// Has the installed binary run, in this process if no supervisor starts it.
 ///
 /// # Errors
-/// Why it can't.
-pub fn revive(trial: &Trial, memory: Memory) -> Result<(), String> {
+/// Why it can't be executed.
+pub fn revive(trial: &Trial, environment: Environment) -> Result<(), String> {
     let installed = &trial.installed;
-    // Upgraded by hand, and nobody has started the new binary: the agent from before still runs.
+    // After an upgrade by hand without a restart, the agent of the previous binary still runs.
     if trial.process.is_none() && is_running(installed) {
         return Ok(());
     }
@@ -58,14 +58,14 @@ pub fn revive(trial: &Trial, memory: Memory) -> Result<(), String> {
         if is_running(installed) {
             return Ok(());
         }
-        wait::pause(STEP);
+        wait::pause(LOOK);
     }
-    let error = Command::new(installed).arg("run").envs(memory.0).exec();
+    let error = Command::new(installed).arg("run").envs(environment.0).exec();
     Err(format!("rolled back, but {} can't be started: {error}", installed.display()))
 }
 
-/// Ends the process on trial, whatever it executes by now, and all other agents that were started
-/// from the binary that was given up.
+/// Ends the process on trial, whatever it executes by now, and all other agents that run the binary
+/// that was rolled back.
 pub fn end(trial: &Trial) {
     let agents = Process::agents(&trial.installed).into_iter();
     let given_up = agents.filter(|agent| !agent.runs_file(&trial.installed));
@@ -75,7 +75,7 @@ pub fn end(trial: &Trial) {
     process::end(&processes);
 }
 
-/// Whether an agent runs from the file that is installed now.
+/// Whether an agent runs the file that is installed now.
 fn is_running(installed: &Path) -> bool {
     Process::agents(installed).iter().any(|agent| agent.runs_file(installed))
 }

@@ -1,7 +1,14 @@
 //! A crash between any two steps of a probation, and what the next start makes of it.
 
 use super::*;
-use crate::upgrade::paths::previous;
+use crate::upgrade::paths::{download_paths, previous, staged};
+use crate::upgrade::roll_back;
+use crate::upgrade::state::State;
+use crate::upgrade::upgrader::swap;
+
+use std::fs;
+use std::path::PathBuf;
+
 use crate::upgrade::tests::{Folder, checksum_of, trial};
 
 /// A machine on which the upgrade from `old` to `new` has come as far as a test wants.
@@ -131,11 +138,11 @@ fn killed_after_the_swap_the_new_one_is_on_trial_and_three_starts_are_all_it_has
     swap::keep_previous(&machine.installed).unwrap();
     machine.swap();
     for start in 1..=3 {
-        let Finding::OnTrial { trial, watch, rebooted } = machine.start() else {
+        let Finding::OnTrial { trial, left, rebooted } = machine.start() else {
             panic!("not on trial at start {start}")
         };
         assert_eq!((trial.starts, rebooted), (start, false));
-        assert!(watch <= Duration::from_secs(120) && watch > Duration::from_secs(100));
+        assert!(left <= Duration::from_secs(120) && left > Duration::from_secs(100));
     }
     let Finding::GivenUp { trial, cause, reason } = machine.start() else {
         panic!("a fourth start")
@@ -156,8 +163,8 @@ fn after_a_reboot_probation_begins_anew() {
     let json = fs::read_to_string(machine.store.path()).unwrap();
     let boot = json.split("\"boot\":\"").nth(1).unwrap().split('"').next().unwrap();
     fs::write(machine.store.path(), json.replace(boot, "another")).unwrap();
-    let Finding::OnTrial { watch, rebooted, .. } = machine.start() else { panic!("not on trial") };
-    assert_eq!((watch, rebooted), (Duration::from_secs(120), true));
+    let Finding::OnTrial { left, rebooted, .. } = machine.start() else { panic!("not on trial") };
+    assert_eq!((left, rebooted), (Duration::from_secs(120), true));
     let Finding::OnTrial { rebooted, .. } = machine.start() else { panic!("not on trial") };
     assert!(!rebooted);
 }
@@ -172,7 +179,7 @@ fn a_roll_back_killed_at_any_step_is_gone_on_with() {
         machine.swap();
         let decided = machine.decide();
         if exchanged {
-            swap::put_back(&trial.previous(), &machine.installed).unwrap();
+            binary::put_back(&trial.previous(), &machine.installed).unwrap();
             assert_eq!(machine.start(), Finding::Over);
         } else {
             let (cause, reason) = (Cause::Crashed, "why".to_owned());
@@ -318,9 +325,8 @@ fn a_roll_back_is_reported_once() {
     assert!(probation.unreported().next().is_none());
     let rolled_back = machine.store.read().rolled_back.pop().unwrap();
     assert!(rolled_back.reported);
-    let error = rolled_back.error();
-    assert_eq!(error.code, crate::wire::rpc::UNFIT);
-    assert!(error.to_string().contains("was rolled back at 2"), "{error}");
-    assert!(error.to_string().contains(": why; this binary is refused"), "{error}");
+    let words = rolled_back.in_words();
+    assert!(words.contains("was rolled back at 2"), "{words}");
+    assert!(words.contains(": why; this binary is refused"), "{words}");
     assert_eq!(previous(&machine.installed), trial.previous());
 }

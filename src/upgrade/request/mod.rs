@@ -1,4 +1,4 @@
-//! What an upgrade is asked for: a version, where its binary is, and the binary's checksum. Pure.
+//! The request for an upgrade: a version, the URL of its binary, and the binary's checksum. Pure.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use ureq::http::uri::Scheme;
 
 use crate::config::is_loopback;
 
-/// The longest URL that is taken; the whole request has to fit into one variable.
+/// The longest URL, in bytes. The whole request is passed in one environment variable.
 const URL_LIMIT: usize = 8192;
 
-/// What to upgrade to: the parameters of `agent_upgrade`, checked.
+/// The parameters of `agent_upgrade`, checked.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(try_from = "Parameters", into = "Parameters")]
 pub struct Request {
@@ -20,7 +20,7 @@ pub struct Request {
     pub checksum: Checksum,
 }
 
-/// A version as a release names itself, good for a file's name: `[0-9A-Za-z][0-9A-Za-z.+-]{0,63}`.
+/// The version of a release, `[0-9A-Za-z][0-9A-Za-z.+-]{0,63}`. It can be part of a file's name.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Version(String);
@@ -30,12 +30,12 @@ pub struct Version(String);
 #[serde(try_from = "String", into = "String")]
 pub struct Checksum([u8; 32]);
 
-/// Where a file is: `https:`, or `http:` to a loopback address. Shown without its user part and
+/// The URL of a file: `https:`, or `http:` to a loopback address. Shown without its user part and
 /// its query, which may be secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DownloadUrl(Uri);
 
-/// The wire's names and types.
+/// The parameters with the names and types of the wire.
 #[derive(Deserialize, Serialize)]
 struct Parameters {
     version: String,
@@ -45,7 +45,7 @@ struct Parameters {
 
 impl Request {
     /// # Errors
-    /// What is wrong, in words that repeat no URL.
+    /// Which parameter is wrong, and why. The message repeats no part of the URL.
     pub fn check(version: &str, url: &str, checksum: &str) -> Result<Request, String> {
         Ok(Request {
             version: Version::try_from(version.to_owned())?,
@@ -142,7 +142,7 @@ impl fmt::Debug for Checksum {
 
 impl DownloadUrl {
     pub fn check(text: &str) -> Result<DownloadUrl, String> {
-        // The URL itself is not repeated: it may hold a password or a query.
+        // The URL may hold a password, so no message repeats it.
         let refuse = |problem: &str| format!("download_url: {problem}");
         if text.len() > URL_LIMIT {
             return Err(refuse("over 8 KiB"));
@@ -150,7 +150,7 @@ impl DownloadUrl {
         let uri: Uri = text.parse().map_err(|error| refuse(&format!("not a URL: {error}")))?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         if host.is_empty() {
-            return Err(refuse("it names no host"));
+            return Err(refuse("it has no host"));
         }
         if uri.port_u16().is_none_or(|port| port == 0) && has_port(&uri) {
             return Err(refuse("its port is not a number from 1 to 65535"));
@@ -159,17 +159,18 @@ impl DownloadUrl {
             Some(scheme) if *scheme == Scheme::HTTPS => Ok(DownloadUrl(uri)),
             Some(scheme) if *scheme == Scheme::HTTP && is_loopback(host) => Ok(DownloadUrl(uri)),
             Some(scheme) if *scheme == Scheme::HTTP => {
-                Err(refuse("http: without TLS is for a loopback address only, use https:"))
+                Err(refuse("http: is allowed to a loopback address only, use https:"))
             }
-            _ => Err(refuse("its scheme is not https:")),
+            _ => Err(refuse("it must start with https:")),
         }
     }
 
+    /// The whole URL, secrets included.
     pub fn uri(&self) -> &Uri {
         &self.0
     }
 
-    /// Whether it has a user part or a query.
+    /// Whether the URL has a user part or a query.
     pub fn may_hold_a_secret(&self) -> bool {
         self.0.query().is_some() || self.0.authority().is_some_and(|it| it.as_str().contains('@'))
     }
@@ -178,23 +179,23 @@ impl DownloadUrl {
         self.0.scheme() == Some(&Scheme::HTTPS)
     }
 
-    /// Where the signature of the file is: `.minisig` after the path, before a query.
+    /// The URL of the file's signature: `.minisig` after the path, before a query.
     pub fn signature(&self) -> DownloadUrl {
         let (path, query) = (self.0.path(), self.0.query());
         let query = query.map_or(String::new(), |query| format!("?{query}"));
         let mut parts = self.0.clone().into_parts();
-        // What was good stays so with eight harmless characters more.
+        // A URL stays valid with these eight characters in its path.
         parts.path_and_query = format!("{path}.minisig{query}").parse().ok();
         DownloadUrl(Uri::from_parts(parts).unwrap_or_else(|_| self.0.clone()))
     }
 
-    /// Where a redirect from here leads.
+    /// The URL that a redirect with this `Location` leads to.
     ///
     /// # Errors
-    /// Why it is not followed.
+    /// Why the redirect is not followed; the words go on after "URL redirects".
     pub fn redirected(&self, location: &str) -> Result<DownloadUrl, String> {
         let authority = self.0.authority().map_or("", |authority| authority.as_str());
-        // What a server leaves out is taken from here, but for the user part.
+        // A relative location is completed from this URL, without its user part.
         let authority = authority.rsplit('@').next().unwrap_or_default();
         let scheme = if self.is_https() { "https" } else { "http" };
         let location = location.split('#').next().unwrap_or_default();
@@ -209,15 +210,16 @@ impl DownloadUrl {
             format!("{scheme}://{authority}{folder}/{location}")
         };
         let target = DownloadUrl::check(&target).map_err(|problem| {
-            problem.replace("download_url: ", "to where it is not followed: ")
+            problem.replace("download_url: ", "to a URL that is not allowed: ")
         })?;
         match self.is_https() && !target.is_https() {
-            true => Err(format!("from https: to {target}; use https: all the way")),
+            true => Err(format!("from https: to {target}; every redirect has to be https:")),
             false => Ok(target),
         }
     }
 }
 
+/// Whether the URL has a port, valid or not.
 fn has_port(uri: &Uri) -> bool {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let host = authority.rsplit('@').next().unwrap_or_default();
@@ -229,9 +231,9 @@ impl fmt::Display for DownloadUrl {
         let scheme = if self.is_https() { "https" } else { "http" };
         let authority = self.0.authority().map_or("", |authority| authority.as_str());
         let host = authority.rsplit('@').next().unwrap_or_default();
-        // A redirect's may be any length.
-        let path: String = self.0.path().chars().take(200).collect();
-        write!(f, "{scheme}://{host}{}", path.escape_debug())
+        // A server chooses where it redirects to: the URL may be long and hold anything.
+        let shown: String = host.chars().take(260).chain(self.0.path().chars().take(200)).collect();
+        write!(f, "{scheme}://{}", shown.escape_debug())
     }
 }
 

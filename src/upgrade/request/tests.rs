@@ -1,4 +1,4 @@
-//! Requests, URLs and checksums: what is taken, and what is shown of it.
+//! Which requests, URLs and checksums are accepted, and how they are shown.
 
 use super::*;
 

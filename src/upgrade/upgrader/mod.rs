@@ -1,4 +1,4 @@
-//! The upgrader's process: from a request to the swapped binary.
+//! The upgrader's process, `vmkit-agent upgrade`: does everything that is slow, up to the swap.
 
 mod reporter;
 mod connect;
@@ -6,6 +6,8 @@ mod fetch;
 mod signature;
 pub mod swap;
 mod steps;
+mod clean_up;
 
+pub use clean_up::clean_up;
 pub use reporter::DEADLINE;
-pub use steps::{REQUEST, by_hand, clean_up, supervised};
+pub use steps::{REQUEST, by_hand, supervised};
