@@ -22,11 +22,7 @@ pub fn command(init: Init) -> Option<Vec<String>> {
     match init {
         // A command that waited would deadlock where systemd ends it together with the service.
         // `reset-failed`: earlier starts must not make systemd refuse this one (StartLimitBurst=).
-        Init::Systemd => Some(words(&[
-            "/bin/sh",
-            "-c",
-            "systemctl reset-failed vmkit-agent; systemctl --no-block restart vmkit-agent",
-        ])),
+        Init::Systemd => Some(unit_command("vmkit-agent.service")),
         Init::OpenRc => Some(words(&["rc-service", "vmkit-agent", "restart"])),
         Init::None => None,
     }
@@ -55,17 +51,14 @@ impl Restart {
         // Systemd and OpenRC set these variables for the processes that they start. An agent that
         // was started by hand beside an installed service must restart itself, not the service.
         let under = |variable| env::var_os(variable).is_some();
-        let init = if under("INVOCATION_ID") && Init::find() == Init::Systemd && is_service() {
-            Init::Systemd
+        if let Some(unit) = own_unit() {
+            Restart::Command(unit_command(&unit))
+        } else if under("RC_SVCNAME") && is_supervised() {
+            Restart::Exit
         } else if under("RC_SVCNAME") {
-            Init::OpenRc
+            command(Init::OpenRc).map_or(Restart::InPlace, Restart::Command)
         } else {
-            Init::None
-        };
-        match command(init) {
-            Some(_) if init == Init::OpenRc && is_supervised() => Restart::Exit,
-            Some(command) => Restart::Command(command),
-            None => Restart::InPlace,
+            Restart::InPlace
         }
     }
 
@@ -78,11 +71,37 @@ impl Restart {
     }
 }
 
-/// Whether systemd has started this process as the service `vmkit-agent`, and not as part of
-/// another service such as cron or cloud-init.
-fn is_service() -> bool {
-    let groups = fs::read_to_string("/proc/self/cgroup");
-    groups.is_ok_and(|groups| groups.contains("/vmkit-agent.service"))
+/// The unit of systemd whose main process is this one, or the agent that has started this one. None
+/// where the process is only part of another service, such as cron or cloud-init.
+pub fn own_unit() -> Option<String> {
+    env::var_os("INVOCATION_ID").filter(|_| Init::find() == Init::Systemd)?;
+    let unit = surrounding_unit()?;
+    let is_main = || {
+        let main = env::var("SYSTEMD_EXEC_PID").unwrap_or_default();
+        [std::process::id(), std::os::unix::process::parent_id()]
+            .iter()
+            .any(|pid| main == pid.to_string())
+    };
+    // systemd before 248 does not tell which process is the main one.
+    (unit == "vmkit-agent.service" || is_main()).then_some(unit)
+}
+
+/// The unit of systemd that this process is part of, by the kernel's word.
+pub fn surrounding_unit() -> Option<String> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    groups.lines().find_map(|line| {
+        let unit = line.rsplit('/').next()?;
+        // The name becomes part of a shell command.
+        let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b":_.@-\\".contains(&byte);
+        (unit.ends_with(".service") && unit.bytes().all(is_safe)).then(|| unit.to_owned())
+    })
+}
+
+/// A command that waited would deadlock where systemd ends it together with the service.
+/// `reset-failed`: earlier starts must not make systemd refuse this one (StartLimitBurst=).
+fn unit_command(unit: &str) -> Vec<String> {
+    let restart = format!("systemctl reset-failed '{unit}'; systemctl --no-block restart '{unit}'");
+    words(&["/bin/sh", "-c", &restart])
 }
 
 /// Whether OpenRC's supervisor is our parent; the kernel shows 15 characters of its name.

@@ -40,12 +40,22 @@ pub fn checksum(path: &Path) -> io::Result<Checksum> {
     digest(&mut File::open(path)?, |_| Ok(()))
 }
 
-/// Puts the previous binary in the place of the installed one.
+/// Puts the previous binary in the place of the installed one. It stays under its own name too, so
+/// that a guard which is killed now can be started again.
 ///
 /// # Errors
 /// The operating system's own; nothing has changed then.
 pub fn put_back(previous: &Path, installed: &Path) -> io::Result<()> {
-    fs::rename(previous, installed)?;
+    let new = files::beside(installed, ".back");
+    files::remove(&new)?;
+    match fs::hard_link(previous, &new) {
+        Ok(()) => fs::rename(&new, installed)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+        // Some file systems know no links.
+        Err(_) => fs::rename(previous, installed)?,
+    }
+    // Two names of one file are not exchanged: the new name is still there.
+    let _ = files::remove(&new);
     // The binary is back, even if the folder can't be synced.
     let _ = files::sync_folder(installed);
     Ok(())

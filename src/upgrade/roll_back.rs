@@ -10,7 +10,7 @@ use super::state::Stage;
 use super::state::Trial;
 use super::store::Store;
 use super::store::Unreadable;
-use crate::host::files;
+use crate::host::files::{self, Lock};
 
 /// How often a process that waits for another's roll-back looks whether it is done.
 const LOOK: Duration = Duration::from_secs(1);
@@ -26,11 +26,22 @@ pub struct Failure {
     pub is_final: bool,
 }
 
+/// A binary whose previous version is back. While this value lives, no other process rolls back.
+pub struct Done {
+    /// The trial as it was on disk.
+    pub trial: Trial,
+    /// Nothing in the state tells that this trial is over, because it can't be read.
+    is_unwritten: bool,
+    _lock: Option<Lock>,
+}
+
 /// Puts the previous binary back in the place of the one on `trial`. The restart is left to the
-/// caller. While another process rolls back, this one waits for `patience`, or without it until the
-/// other is done.
+/// caller, and after it [`Done::write_down`]: a process that is killed in between leaves a trial that
+/// the next one goes on with. While another process rolls back, this one waits for `patience`, or
+/// without it until the other is done.
 ///
-/// The trial as it was on disk; none where this process has rolled back nothing.
+/// None where there is nothing to roll back: the trial is over, or another binary is installed by
+/// now.
 ///
 /// # Errors
 /// Why the previous binary can't be put back.
@@ -40,9 +51,9 @@ pub fn roll_back(
     cause: Cause,
     reason: &str,
     patience: Option<Duration>,
-) -> Result<Option<Trial>, Failure> {
+) -> Result<Option<Done>, Failure> {
     let mut waited = Duration::ZERO;
-    let _lock = loop {
+    let lock = loop {
         match store.lock_roll_back(LOOK) {
             Ok(None) if is_over(store, trial) => return Ok(None),
             Ok(None) if patience.is_some_and(|patience| waited >= patience) => return Ok(None),
@@ -55,31 +66,43 @@ pub fn roll_back(
             }
         }
     };
+    let is_unwritten = matches!(store.load(), Err(Unreadable::Damaged(_)));
+    let is_installed = binary::checksum(&trial.installed).map_or(true, |sum| sum == trial.checksum);
+    if !is_installed && trial.stage == Stage::Staged {
+        log::info!("version {} is not installed (any more); its trial is over", trial.version);
+        store.change_or_log(|state| state.end_trial(&trial.checksum));
+        return Ok(None);
+    }
     let Some(trial) = decide(store, trial, cause, reason) else { return Ok(None) };
-    // Another file is there where a process was killed after it had put the previous one back, or
-    // where somebody has replaced the binary by hand.
-    if binary::checksum(&trial.installed).map_or(true, |there| there == trial.checksum) {
+    // Not where a process was killed after it had put the previous binary back.
+    if is_installed {
         log::warn!("rolling back version {}: {reason}", trial.version);
         put_back(store, &trial)?;
     }
-    write_down(store, &trial, cause, reason);
-    Ok(Some(trial))
+    Ok(Some(Done { trial, is_unwritten, _lock: lock }))
 }
 
-/// Writes down that the trial is over. Another process that changes the state takes milliseconds;
-/// the limit is there so that the restart of the service comes in any case.
-fn write_down(store: &Store, trial: &Trial, cause: Cause, reason: &str) {
-    let give_up = Instant::now() + BUSY;
-    loop {
-        let written = store.change(|state| {
-            if state.trial.as_ref().is_none_or(|there| there.checksum == trial.checksum) {
-                state.give_up(trial, cause, reason);
+impl Done {
+    /// Writes down that the trial is over, unless the previous binary has done so at its start.
+    /// Another process that changes the state takes milliseconds; the limit is there so that the
+    /// caller goes on in any case.
+    pub fn write_down(&self, store: &Store, cause: Cause, reason: &str) {
+        let Done { trial, is_unwritten, .. } = self;
+        let give_up = Instant::now() + BUSY;
+        loop {
+            let written = store.change(|state| match &state.trial {
+                Some(there) if there.checksum == trial.checksum => {
+                    state.give_up(trial, cause, reason);
+                }
+                None if *is_unwritten => state.give_up(trial, cause, reason),
+                _ => {}
+            });
+            match written {
+                Ok(()) => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < give_up => {
+                }
+                Err(error) => return log::error!("{}", files::on("write", store.path(), &error)),
             }
-        });
-        match written {
-            Ok(()) => return,
-            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < give_up => {}
-            Err(error) => return log::error!("{}", files::on("write", store.path(), &error)),
         }
     }
 }

@@ -41,7 +41,7 @@ pub struct Trial {
     pub version: Version,
     pub checksum: Checksum,
     pub installed: PathBuf,
-    /// Where the previous binary is kept. Empty in a file that has no such member.
+    /// Where the previous binary is kept, for 0.1.0.
     #[serde(default)]
     previous: PathBuf,
     /// When probation began. It begins anew after a reboot.
@@ -66,6 +66,9 @@ pub struct Trial {
     /// The pid of `process`, for 0.1.0.
     #[serde(default)]
     agent: Option<u32>,
+    /// The unit of systemd whose main process the agent is; none where the agent is no unit's.
+    #[serde(default)]
+    pub unit: Option<String>,
     /// Whether the gateway has refused the `register` of the new binary.
     #[serde(default)]
     pub refused: bool,
@@ -173,6 +176,7 @@ impl Trial {
             restart: None,
             process: None,
             agent: None,
+            unit: None,
             refused: false,
         };
         trial.run_by(process)
@@ -185,10 +189,8 @@ impl Trial {
 
     /// Where the previous binary is kept.
     pub fn previous(&self) -> PathBuf {
-        match self.previous.as_os_str().is_empty() {
-            true => previous(&self.installed),
-            false => self.previous.clone(),
-        }
+        // Never a path from the file: the guard executes it as root.
+        previous(&self.installed)
     }
 
     /// The rest of the probation; none where it began in another boot.
@@ -199,14 +201,22 @@ impl Trial {
 }
 
 impl State {
+    /// Ends the trial of the binary with `checksum`, if it is this one.
+    pub fn end_trial(&mut self, checksum: &Checksum) {
+        self.trial = self.trial.take().filter(|trial| trial.checksum != *checksum);
+    }
+
     /// Notes that the trial is over and that its binary was rolled back.
     pub fn give_up(&mut self, trial: &Trial, cause: Cause, reason: &str) {
         self.trial = None;
         let before = self.rolled_back.iter().find(|before| before.checksum == trial.checksum);
         let times = before.map_or(1, |before| before.times.saturating_add(1));
         self.rolled_back.retain(|before| before.checksum != trial.checksum);
-        let excess = (self.rolled_back.len() + 1).saturating_sub(ROLLED_BACK);
-        self.rolled_back.drain(..excess);
+        if self.rolled_back.len() >= ROLLED_BACK {
+            // A gateway must not be able to lift a ban by eight other roll-backs.
+            let oldest = self.rolled_back.iter().position(|before| !before.banned);
+            self.rolled_back.remove(oldest.unwrap_or(0));
+        }
         let is_at_fault = matches!(cause, Cause::Crashed | Cause::NeverStarted);
         let rolled_back = RolledBack {
             version: trial.version.clone(),

@@ -27,7 +27,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const DYING: Duration = Duration::from_secs(2);
 const UPGRADE_LOCK: &str = ".lock";
 const ROLL_BACK_LOCK: &str = ".rollback.lock";
+const WATCH_LOCK: &str = ".watch.lock";
 const CHANGE_LOCK: &str = ".json.lock";
+/// More than any state needs, in bytes.
+const RESERVE: usize = 8192;
 const BUSY: &str = "busy: another upgrade is under way; ask again when it is over";
 
 /// The place of the state file.
@@ -85,7 +88,8 @@ impl Store {
     pub fn locks(installed: &Path) -> Vec<PathBuf> {
         let stores = [Path::new(paths::STATE).join(FILE), beside(installed, ".upgrade.json")];
         let locks = stores.map(Store::at).map(|store| {
-            [UPGRADE_LOCK, ROLL_BACK_LOCK, CHANGE_LOCK].map(|suffix| store.lock_path(suffix))
+            [UPGRADE_LOCK, ROLL_BACK_LOCK, WATCH_LOCK, CHANGE_LOCK]
+                .map(|suffix| store.lock_path(suffix))
         });
         locks.concat()
     }
@@ -105,7 +109,7 @@ impl Store {
     /// # Errors
     /// That the file can't be read or understood.
     pub fn load(&self) -> Result<State, Unreadable> {
-        match fs::read(&self.path) {
+        match files::read_own(&self.path) {
             Ok(text) => serde_json::from_slice(&text).map_err(Unreadable::Damaged),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(State::default()),
             Err(error) => Err(Unreadable::Io(error)),
@@ -168,6 +172,9 @@ impl Store {
     /// The operating system's own.
     pub fn clean(&self) -> io::Result<()> {
         let _lock = self.lock()?;
+        if self.load().is_ok_and(|state| state.trial.is_none()) {
+            files::remove(&self.reserve())?;
+        }
         files::remove(&beside(&self.path, ".tmp"))
     }
 
@@ -194,6 +201,14 @@ impl Store {
         lock.ok_or_else(|| Error::busy(BUSY))
     }
 
+    /// The lock that a guard holds while it watches. None where another guard holds it.
+    ///
+    /// # Errors
+    /// The operating system's own.
+    pub fn lock_watch(&self) -> io::Result<Option<Lock>> {
+        Lock::take(&self.lock_path(WATCH_LOCK), Duration::ZERO)
+    }
+
     /// The lock that every roll-back holds. None where another process holds it after `patience`.
     ///
     /// # Errors
@@ -211,21 +226,60 @@ impl Store {
         beside(&self.path.with_extension(""), suffix)
     }
 
+    /// While there is a trial, room for one more state is kept on the disk: a disk that is full by
+    /// then must not hide a roll-back.
     fn write(&self, state: &State) -> io::Result<()> {
         if *state == State::default() {
-            return fs::remove_file(&self.path);
+            fs::remove_file(&self.path)?;
+            return files::remove(&self.reserve());
         }
-        let new = beside(&self.path, ".tmp");
-        files::remove(&new)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         let text = serde_json::to_vec(state)?;
-        let written = file.write_all(&text).and_then(|()| file.sync_all());
-        let written = written.and_then(|()| fs::rename(&new, &self.path));
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
+        let new = beside(&self.path, ".tmp");
+        let written = write_new(&new, &text).and_then(|()| fs::rename(&new, &self.path));
+        if let Err(error) = written {
+            let _ = files::remove(&new);
+            self.write_to_reserve(&text).map_err(|_| error)?;
         }
-        written
+        match state.trial {
+            // Without room for a reserve, the next state may still find some.
+            Some(_) => self.reserve_room().or(Ok(())),
+            None => files::remove(&self.reserve()),
+        }
     }
+
+    fn reserve(&self) -> PathBuf {
+        beside(&self.path, ".reserve")
+    }
+
+    fn reserve_room(&self) -> io::Result<()> {
+        let path = self.reserve();
+        let is_whole = |file: fs::Metadata| file.len() == RESERVE as u64;
+        match fs::metadata(&path).is_ok_and(is_whole) {
+            true => Ok(()),
+            false => write_new(&path, &[b' '; RESERVE]).inspect_err(|_| {
+                let _ = files::remove(&path);
+            }),
+        }
+    }
+
+    /// The rest of the reserve stays white space, which is nothing to JSON.
+    fn write_to_reserve(&self, text: &[u8]) -> io::Result<()> {
+        let path = self.reserve();
+        let mut file = OpenOptions::new().write(true).open(&path)?;
+        if text.len() > RESERVE || file.metadata()?.len() != RESERVE as u64 {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&path, &self.path)
+    }
+}
+
+fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
+    files::remove(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text)?;
+    file.sync_all()
 }
 
 impl fmt::Display for Unreadable {

@@ -37,7 +37,7 @@ impl Folder {
         let entries = fs::read_dir(&self.0).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| !name.ends_with(".lock"));
+        names.retain(|name| ![".lock", ".reserve"].iter().any(|end| name.ends_with(end)));
         names.sort();
         names
     }

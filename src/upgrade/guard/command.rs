@@ -12,15 +12,15 @@ use super::failed_starts::FailedStarts;
 use super::revive::{self, Environment};
 use super::systemd;
 use crate::host::init::Init;
+use crate::host::process::Process;
 use crate::host::restart;
 use crate::run::command;
 use crate::run::job::Children;
 use crate::run::wait::{self, Waiter};
 use crate::upgrade::request::Checksum;
 use crate::upgrade::request::Version;
-use crate::upgrade::roll_back::{Failure, roll_back};
-use crate::upgrade::state::Cause;
-use crate::upgrade::state::Trial;
+use crate::upgrade::roll_back::{Done, Failure, roll_back};
+use crate::upgrade::state::{Cause, Stage, Trial};
 use crate::upgrade::store::Store;
 
 /// How long a restart may take. The service may have to be stopped first.
@@ -54,17 +54,36 @@ pub fn roll_back_command(order: &Order) -> Result<(), String> {
         Some(trial) => Environment::of(&trial),
         None => return over(order),
     };
-    let failed_to_start = order.after.is_some_and(|after| watch(&store, order, after, &children));
+    // While this lock is held, no upgrade begins on a state that can't be read.
+    let _watching = store.lock_watch();
+    let watched = order.after.map(|after| watch(&store, order, after, &children));
+    if watched == Some(Watched::Stopped) {
+        log::info!("stopped; after a reboot, a timer rolls back a trial that is not confirmed");
+        return Ok(());
+    }
     let Some(trial) = current(&store, order) else { return over(order) };
-    let (cause, reason) = verdict(&trial, failed_to_start);
-    let Some(trial) = roll_back_until_done(&store, &trial, cause, &reason)? else {
+    let (cause, reason) = verdict(&trial, watched == Some(Watched::FailedToStart));
+    let Some(done) = roll_back_until_done(&store, &trial, cause, &reason)? else {
         return over(order);
     };
     after_boot::call_off();
     if systemd::is_here() {
         systemd::stop_timers(&children);
     }
-    restart(&trial, environment, &children)
+    let trial = &done.trial;
+    let restarted = restart(trial, &children);
+    done.write_down(&store, cause, &reason);
+    if restarted == Ok(true) {
+        return Ok(());
+    }
+    // Nobody else starts the agent, or who should has failed. The lock of the roll-back is held until
+    // this process is the agent, so that another guard does not become one too.
+    let revived = match restarted {
+        Err(_) if systemd::is_here() => restarted.map(drop),
+        _ => revive::revive(trial, environment),
+    };
+    drop(done);
+    revived
 }
 
 fn over(order: &Order) -> Result<(), String> {
@@ -76,18 +95,24 @@ fn over(order: &Order) -> Result<(), String> {
 /// `order` has it.
 fn current(store: &Store, order: &Order) -> Option<Trial> {
     if let Ok(state) = store.load() {
-        return state.trial.filter(|trial| trial.checksum == order.checksum);
+        let is_ours =
+            |trial: &Trial| trial.checksum == order.checksum && trial.installed == order.installed;
+        return state.trial.filter(is_ours);
     }
     let version = Version::try_from("unknown".to_owned()).ok()?;
     let probation = order.after.unwrap_or_default();
     let mut trial = Trial::new(version, order.checksum, &order.installed, probation, None);
     trial.restart = restart::command(Init::find());
+    trial.unit = systemd::installed_unit();
     Some(trial)
 }
 
 /// Why the binary on trial is rolled back: the cause for programs, the reason for people.
 fn verdict(trial: &Trial, failed_to_start: bool) -> (Cause, String) {
-    if failed_to_start || trial.starts == 0 {
+    if let Stage::RollingBack { reason, cause } = &trial.stage {
+        return (*cause, reason.clone());
+    }
+    if failed_to_start || (trial.starts == 0 && was_started(trial)) {
         let reason = "it never started, or ended before it recorded its start; the service's log \
                       has the reason";
         (Cause::NeverStarted, reason.to_owned())
@@ -102,6 +127,15 @@ fn verdict(trial: &Trial, failed_to_start: bool) -> (Cause, String) {
     }
 }
 
+/// Whether somebody has started the new binary: the agent's process has ended, or executes it. After
+/// an upgrade by hand nobody may have.
+fn was_started(trial: &Trial) -> bool {
+    trial.process.as_ref().is_some_and(|process| {
+        let runs_it = |process: Process| process.runs_file(&trial.installed);
+        !process.lives() || Process::find(process.pid).is_some_and(runs_it)
+    })
+}
+
 /// Tries until the roll-back is done: a full disk or a foreign lock may pass. The trial that was
 /// rolled back; none where it is over.
 fn roll_back_until_done(
@@ -109,11 +143,11 @@ fn roll_back_until_done(
     trial: &Trial,
     cause: Cause,
     reason: &str,
-) -> Result<Option<Trial>, String> {
+) -> Result<Option<Done>, String> {
     let mut last = String::new();
     loop {
         match roll_back(store, trial, cause, reason, None) {
-            Ok(trial) => return Ok(trial),
+            Ok(done) => return Ok(done),
             Err(Failure { message, is_final: true }) => return Err(message),
             Err(Failure { message, .. }) if message == last => {}
             Err(Failure { message, .. }) => {
@@ -125,33 +159,49 @@ fn roll_back_until_done(
     }
 }
 
-fn restart(trial: &Trial, environment: Environment, children: &Rc<Children>) -> Result<(), String> {
-    let Some(command) = &trial.restart else { return revive::revive(trial, environment) };
-    // Killed first: systemd waits up to 90 s for a binary that ignores SIGTERM.
-    if systemd::is_here() {
-        systemd::kill_service(children);
-    } else {
-        revive::end(trial);
+/// Restarts the service. False where no command does.
+fn restart(trial: &Trial, children: &Rc<Children>) -> Result<bool, String> {
+    let Some(command) = &trial.restart else { return Ok(false) };
+    match trial.unit.as_deref().filter(|_| systemd::is_here()) {
+        Some(unit) if systemd::is_stopped(unit, children) => {
+            log::info!("{unit} was stopped, so it is not started");
+            return Ok(true);
+        }
+        // Killed first: systemd waits up to 90 s for a binary that ignores SIGTERM.
+        Some(unit) => systemd::kill(unit, children),
+        None => revive::end(trial),
     }
     let mut outcome = Ok(String::new());
     for _ in 0..RESTARTS {
         outcome = command::run(command, RESTART, children);
         if outcome.is_ok() {
-            break;
+            return Ok(true);
         }
         wait::pause(RETRY);
     }
-    outcome.map(drop).map_err(|error| {
+    outcome.map(|_| true).map_err(|error| {
         let advice = Init::find()
             .restart()
             .map_or(String::new(), |words| format!("; try: sudo {}", words.join(" ")));
-        format!("rolled back, but the service can't be restarted: {error}{advice}")
+        let failure = format!("rolled back, but the service can't be restarted: {error}{advice}");
+        log::error!("{failure}");
+        failure
     })
 }
 
-/// Waits until the probation or the trial is over. True where the new binary has failed to start
-/// before that.
-fn watch(store: &Store, order: &Order, after: Duration, children: &Rc<Children>) -> bool {
+/// Why the guard no longer watches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Watched {
+    /// The probation, or the trial, is over.
+    Over,
+    /// systemd has tried in vain to start the new binary.
+    FailedToStart,
+    /// The machine is going down. The guard of the next boot goes on.
+    Stopped,
+}
+
+/// Waits until the probation or the trial is over, or the new binary has failed to start.
+fn watch(store: &Store, order: &Order, after: Duration, children: &Rc<Children>) -> Watched {
     let started = Instant::now();
     // Leaves the agent's session and folder. This fails only for a leader of a process group, which
     // has left the agent's already.
@@ -159,31 +209,40 @@ fn watch(store: &Store, order: &Order, after: Duration, children: &Rc<Children>)
     let _ = std::env::set_current_dir("/");
     // Under systemd nobody reads this, so the write may fail.
     let _ = writeln!(io::stdout(), "{ARMED}");
+    let is_unit = systemd::is_guard();
     let mut failed_starts = FailedStarts::default();
     loop {
         let state = store.load();
         let trial = state.as_ref().map(|state| state.trial.as_ref());
         let ours = trial.map(|trial| trial.filter(|trial| trial.checksum == order.checksum));
         let left = match ours {
-            Ok(None) => return false,
+            Ok(None) => return Watched::Over,
+            // A guard before this one has decided, and was killed.
+            Ok(Some(trial)) if trial.stage != Stage::Staged => return Watched::Over,
             // A guard that was started again goes on where the first one was.
             Ok(Some(trial)) => trial.left(),
             Err(_) => None,
         };
         if left.unwrap_or(after.saturating_sub(started.elapsed())).is_zero() {
-            return false;
+            return Watched::Over;
         }
-        let is_uncounted = matches!(ours, Ok(Some(trial)) if trial.starts == 0);
-        if systemd::is_here() && is_uncounted && failed_starts.are_enough(children) {
-            return true;
+        let uncounted = ours.ok().flatten().filter(|trial| trial.starts == 0);
+        let unit = uncounted.and_then(|trial| trial.unit.as_deref());
+        let failed = unit.is_some_and(|unit| failed_starts.are_enough(unit, children));
+        if failed {
+            return Watched::FailedToStart;
         }
-        wait::pause(left.unwrap_or(LOOK).min(LOOK));
+        // A signal to a guard that is no unit may be meant for the agent that is being replaced.
+        if children.rest(left.unwrap_or(LOOK).min(LOOK)) && is_unit {
+            return Watched::Stopped;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::process::Identity;
     use crate::upgrade::tests::{Folder, checksum_of, trial};
 
     /// An installed binary on trial, and the order of its guard.
@@ -203,6 +262,11 @@ mod tests {
         let folder = Folder::new();
         let (_, mut trial, _) = scene(&folder);
         let cause = |trial: &Trial, failed| verdict(trial, failed).0;
+        assert_eq!(cause(&trial, false), Cause::Unacknowledged, "nobody has started it");
+        let mut agent = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        trial = trial.run_by(Identity::of(agent.id()));
+        assert_eq!(cause(&trial, false), Cause::Unacknowledged, "the agent runs on as it was");
+        agent.kill().and_then(|()| agent.wait()).unwrap();
         assert_eq!(cause(&trial, false), Cause::NeverStarted);
         trial.refused = true;
         assert_eq!(cause(&trial, false), Cause::NeverStarted);

@@ -18,8 +18,8 @@ pub struct FailedStarts {
 
 impl FailedStarts {
     /// Asks systemd, and says whether the binary is to be rolled back.
-    pub fn are_enough(&mut self, children: &Rc<Children>) -> bool {
-        systemd::restarts(children).is_some_and(|restarts| self.see(restarts))
+    pub fn are_enough(&mut self, unit: &str, children: &Rc<Children>) -> bool {
+        systemd::restarts(unit, children).is_some_and(|restarts| self.see(restarts))
     }
 
     /// A restart by hand sets systemd's count back to zero.

@@ -9,4 +9,4 @@ mod command;
 
 pub use arming::{arm, call_off, call_off_now, is_systemds, stop_command};
 pub use command::{Order, roll_back_command};
-pub use systemd::run;
+pub use systemd::{installed_unit, run};

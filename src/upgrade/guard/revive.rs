@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::host::process::{self, Process};
+use crate::host::process::{self, Identity, Process};
 use crate::run::wait;
 use crate::upgrade::state::Trial;
 
@@ -23,11 +23,9 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {
-    /// Empty where a command restarts the service, which has an environment of its own, and where
-    /// the agent's process is not known for certain.
+    /// Empty where the agent's process is not known for certain.
     pub fn of(trial: &Trial) -> Environment {
-        let process = trial.process.as_ref().filter(|_| trial.restart.is_none());
-        let environ = process.and_then(|process| {
+        let environ = trial.process.as_ref().and_then(|process| {
             let environ = fs::read(format!("/proc/{}/environ", process.pid)).ok()?;
             // The pid was not another process's while it was read, if the process still lives.
             process.lives().then_some(environ)
@@ -48,10 +46,6 @@ impl Environment {
 /// Why it can't be executed.
 pub fn revive(trial: &Trial, environment: Environment) -> Result<(), String> {
     let installed = &trial.installed;
-    // After an upgrade by hand without a restart, the agent of the previous binary still runs.
-    if trial.process.is_none() && is_running(installed) {
-        return Ok(());
-    }
     end(trial);
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
@@ -70,7 +64,11 @@ pub fn end(trial: &Trial) {
     let agents = Process::agents(&trial.installed).into_iter();
     let given_up = agents.filter(|agent| !agent.runs_file(&trial.installed));
     let mut processes: Vec<_> = given_up.map(|agent| agent.identity).collect();
-    let on_trial = trial.process.iter().filter(|process| process.lives());
+    // The agent from before still runs where nobody could restart it.
+    let is_previous = |process: &Identity| {
+        Process::find(process.pid).is_some_and(|process| process.runs_file(&trial.installed))
+    };
+    let on_trial = trial.process.iter().filter(|process| process.lives() && !is_previous(process));
     processes.extend(on_trial.cloned());
     process::end(&processes);
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::host::restart;
 use crate::run::command;
 use crate::run::job::Children;
 
-const SERVICE: &str = "vmkit-agent";
+const SERVICE: &str = "vmkit-agent.service";
 /// The guard of this boot.
 const GUARD: &str = "vmkit-agent-rollback.service";
 /// The guard of version 0.1.0, which this version may have to call off.
@@ -28,6 +29,11 @@ pub fn is_here() -> bool {
     Path::new("/run/systemd/system").exists() && on_path("systemd-run")
 }
 
+/// The unit of an installed agent; none without systemd.
+pub fn installed_unit() -> Option<String> {
+    is_here().then(|| SERVICE.to_owned())
+}
+
 /// Starts the guard's command as a unit.
 ///
 /// # Errors
@@ -35,8 +41,14 @@ pub fn is_here() -> bool {
 pub fn start_guard(guard: &[OsString], children: &Rc<Children>) -> Result<(), String> {
     let unit = format!("--unit={GUARD}");
     // Systemd starts a guard again that was killed.
-    let options =
-        ["--quiet", "--collect", &unit, "--property=Restart=on-failure", "--property=RestartSec=5"];
+    let options = [
+        "--quiet",
+        "--collect",
+        &unit,
+        "--property=Restart=on-failure",
+        "--property=RestartSec=5",
+        "--property=TimeoutStopSec=5",
+    ];
     let mut command = vec![OsString::from("systemd-run")];
     command.extend(options.map(OsString::from));
     command.extend_from_slice(guard);
@@ -64,15 +76,31 @@ pub fn stop_timers(children: &Rc<Children>) {
     let _ = run(&["systemctl", "--no-block", "stop", GUARD_0_1_0, BOOT_TIMER], children);
 }
 
-/// Kills the service at once.
-pub fn kill_service(children: &Rc<Children>) {
-    let _ = run(&["systemctl", "kill", "--signal=KILL", SERVICE], children);
+/// Kills the processes of a unit at once.
+pub fn kill(unit: &str, children: &Rc<Children>) {
+    let _ = run(&["systemctl", "kill", "--signal=KILL", unit], children);
 }
 
-/// How often systemd has restarted the service by itself; none where it does not say.
-pub fn restarts(children: &Rc<Children>) -> Option<u64> {
-    let show = ["systemctl", "show", "--property=NRestarts", "--value", SERVICE];
-    command::run(&show, PATIENCE, children).ok()?.trim().parse().ok()
+/// Whether an operator has stopped a unit. A unit that has failed was not stopped.
+pub fn is_stopped(unit: &str, children: &Rc<Children>) -> bool {
+    show("ActiveState", unit, children).is_some_and(|state| state == "inactive")
+}
+
+/// Whether this process is the guard's unit.
+pub fn is_guard() -> bool {
+    restart::surrounding_unit().is_some_and(|unit| unit == GUARD)
+}
+
+/// How often systemd has restarted a unit by itself; none where it does not say.
+pub fn restarts(unit: &str, children: &Rc<Children>) -> Option<u64> {
+    show("NRestarts", unit, children)?.parse().ok()
+}
+
+/// A property of a unit.
+fn show(property: &str, unit: &str, children: &Rc<Children>) -> Option<String> {
+    let property = format!("--property={property}");
+    let show = ["systemctl", "show", &property, "--value", unit];
+    command::run(&show, PATIENCE, children).ok().map(|shown| shown.trim().to_owned())
 }
 
 /// Runs a command of the init system to its end.

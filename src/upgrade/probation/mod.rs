@@ -138,9 +138,10 @@ fn go_back(
     children: &Rc<Children>,
 ) -> io::Result<()> {
     match roll_back(store, trial, cause, reason, Some(GUARD)) {
-        Ok(Some(trial)) => {
+        Ok(Some(done)) => {
+            done.write_down(store, cause, reason);
             guard::call_off_now(children);
-            let mut previous = Command::new(trial.installed);
+            let mut previous = Command::new(&done.trial.installed);
             Err(previous.args(std::env::args_os().skip(1)).exec())
         }
         Ok(None) => Ok(()),

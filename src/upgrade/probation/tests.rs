@@ -53,8 +53,12 @@ impl Machine {
 
     /// A roll-back as the guard does it, which does not wait for another.
     fn roll_back(&self, trial: &Trial) -> Result<Option<Trial>, roll_back::Failure> {
-        let patience = Some(Duration::ZERO);
-        roll_back(&self.store, trial, Cause::Unacknowledged, "why", patience)
+        let (patience, cause) = (Some(Duration::ZERO), Cause::Unacknowledged);
+        let done = roll_back(&self.store, trial, cause, "why", patience)?;
+        Ok(done.map(|done| {
+            done.write_down(&self.store, cause, "why");
+            done.trial
+        }))
     }
 
     /// The trial as it stands on disk once its roll-back was decided on.
@@ -148,7 +152,8 @@ fn killed_after_the_swap_the_new_one_is_on_trial_and_three_starts_are_all_it_has
         panic!("a fourth start")
     };
     assert_eq!((cause, &*reason), (Cause::Crashed, "it started and ended 3 times"));
-    roll_back(&machine.store, &trial, cause, &reason, None).unwrap().unwrap();
+    let done = roll_back(&machine.store, &trial, cause, &reason, None).unwrap().unwrap();
+    done.write_down(&machine.store, cause, &reason);
     assert_eq!(machine.content(), b"old");
     assert_eq!(machine.rolled_back().unwrap(), reason);
     assert_eq!(machine.start(), Finding::Nothing);
@@ -188,7 +193,7 @@ fn a_roll_back_killed_at_any_step_is_gone_on_with() {
         }
         assert_eq!(machine.content(), b"old");
         assert_eq!(machine.rolled_back().as_deref(), Some("why"));
-        assert_eq!(machine.folder.names(), ["agent", "upgrade.json"]);
+        assert_eq!(machine.folder.names(), ["agent", "agent.prev", "upgrade.json"]);
     }
 }
 
@@ -232,7 +237,7 @@ fn a_roll_back_needs_no_state_that_can_be_read() {
     assert!(machine.roll_back(&trial).unwrap().is_some());
     assert_eq!(machine.content(), b"old");
     assert_eq!(machine.rolled_back().as_deref(), Some("why"));
-    assert_eq!(machine.folder.names(), ["agent", "upgrade.json", "upgrade.json.bad"]);
+    assert_eq!(machine.folder.names(), ["agent", "agent.prev", "upgrade.json", "upgrade.json.bad"]);
 }
 
 #[test]
@@ -310,7 +315,9 @@ fn a_roll_back_needs_no_state_that_can_be_written() {
     swap::keep_previous(&machine.installed).unwrap();
     machine.swap();
     fs::create_dir(machine.folder.path().join("upgrade.json.tmp")).unwrap();
-    assert_eq!(machine.roll_back(&trial).unwrap(), Some(trial));
+    assert!(machine.roll_back(&trial).unwrap().is_some());
+    // There was room in reserve for that.
+    assert_eq!(machine.rolled_back().as_deref(), Some("why"));
     assert_eq!(machine.content(), b"old");
 }
 

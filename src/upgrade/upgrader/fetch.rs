@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, LOCATION};
@@ -219,7 +220,9 @@ fn too_large(url: &DownloadUrl) -> Error {
 fn room(folder: &Path, needed: u64) -> Result<(), Fault> {
     // If this fails, the write will say why.
     let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // Root may use the blocks that are kept from other users.
+    let blocks = if geteuid().is_root() { disk.f_bfree } else { disk.f_bavail };
+    let free = blocks.saturating_mul(disk.f_frsize);
     if free >= needed {
         return Ok(());
     }

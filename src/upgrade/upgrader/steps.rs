@@ -95,13 +95,24 @@ fn upgrade(
     let waiter = Waiter::new().map_err(Error::internal)?;
     let children = Children::new(waiter, Vec::new());
     let _lock = store.lock_upgrade()?;
-    may_start(request, &installed, &store)?;
+    may_start(&installed, &store)?;
+    if let Some(banned) = banned(request, &store) {
+        // The owner of the machine outranks the ban.
+        match agent {
+            Some(_) => return Err(Error::unfit(banned)),
+            None => reporter.note(format!("warning: {banned}"))?,
+        }
+    }
     swap::check_folder(&installed)?;
     // An upgrader that was killed may have ended only after the agent's start had cleaned up.
     if let Some(version) = store.read().unfinished {
         leftovers::clean(&store, &installed, &version);
     }
     let restart = restart(config, agent, &children);
+    // A person's upgrade restarts the installed unit, unless a command of the operator's does.
+    let is_installed = agent.is_none() && restart.is_some() && config.restart_command.is_none();
+    let installed_unit = || guard::installed_unit().filter(|_| is_installed);
+    let unit = restart::own_unit().or_else(installed_unit);
 
     // Noted before there is anything to clean up.
     let version = request.version.clone();
@@ -110,6 +121,7 @@ fn upgrade(
         let (version, agent) = (request.version.clone(), agent.and_then(Identity::of));
         let mut trial = Trial::new(version, request.checksum, &installed, config.probation, agent);
         trial.restart.clone_from(&restart);
+        trial.unit = unit.clone();
         exchange(staged, trial, &store, reporter, &children)
     });
     if outcome.is_err() {
@@ -137,8 +149,18 @@ fn restart(
     inits.find(is_active).and_then(restart::command)
 }
 
-fn may_start(request: &Request, installed: &Path, store: &Store) -> Result<(), Error> {
-    let state = store.read();
+fn may_start(installed: &Path, store: &Store) -> Result<(), Error> {
+    let state = match store.load() {
+        Ok(state) => state,
+        // Its guard rolls back a trial that can't be read, unless the file is replaced by then.
+        Err(error) if store.lock_watch().is_ok_and(|lock| lock.is_none()) => {
+            let path = store.path().display();
+            return Err(Error::busy(format!(
+                "busy: {path}: {error}; the guard of a trial rolls it back; ask again later"
+            )));
+        }
+        Err(_) => store.read(),
+    };
     // A trial of another agent, which shares the folder, is no reason to wait.
     if let Some(trial) = state.trial.filter(|trial| trial.installed == installed) {
         return Err(Error::busy(format!(
@@ -146,11 +168,15 @@ fn may_start(request: &Request, installed: &Path, store: &Store) -> Result<(), E
             trial.version, trial.probation
         )));
     }
-    let mut banned = state.rolled_back.iter().filter(|before| before.banned);
-    match banned.find(|before| before.checksum == request.checksum) {
-        Some(banned) => Err(Error::unfit(banned.in_words())),
-        None => Ok(()),
-    }
+    Ok(())
+}
+
+/// Why the binary that is asked for is banned, if it is.
+fn banned(request: &Request, store: &Store) -> Option<String> {
+    let rolled_back = store.read().rolled_back;
+    let mut banned = rolled_back.iter().filter(|before| before.banned);
+    let banned = banned.find(|before| before.checksum == request.checksum)?;
+    Some(banned.in_words())
 }
 
 /// From the URL to a binary beside the installed one, with the right checksum and version.
