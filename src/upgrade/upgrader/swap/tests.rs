@@ -24,7 +24,7 @@ fn tested(script: &str) -> Result<(), Error> {
     let children = Children::new(Waiter::new().unwrap(), Vec::new());
     let outcome = staged.test(&Version::try_from("1.2.3".to_owned()).unwrap(), &children);
     drop(staged);
-    assert_eq!(folder.names(), ["agent", "agent.prev", "download"]);
+    assert_eq!(folder.names(), ["agent", "download"]);
     outcome
 }
 
@@ -83,7 +83,7 @@ fn what_changed_on_the_way_is_not_staged() {
     let error =
         Staged::copy(&mut download, &checksum_of(b"other"), &installed).map(drop).unwrap_err();
     assert_eq!(error.kind, Kind::NotReplaced);
-    assert_eq!(folder.names(), ["agent", "agent.prev", "download"]);
+    assert_eq!(folder.names(), ["agent", "download"]);
 }
 
 #[test]
