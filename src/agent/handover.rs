@@ -151,7 +151,7 @@ fn finish(ended: &Ended, now: Instant, children: &Rc<Children>) -> Succession {
         Err(error) => {
             // A gateway can have upgrades fail in a loop.
             let version = &ended.version;
-            log::error!(target: PEER, "upgrade to {version}: given up: {error} ({})", error.code);
+            log::error!(target: PEER, "upgrade to {version}: given up: {error} ({})", error.code());
             if ended.cleaned_up {
                 return Succession::None;
             }

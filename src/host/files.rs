@@ -3,7 +3,7 @@
 //! locked or waited for.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -75,6 +75,22 @@ fn is_at(file: &File, path: &Path) -> bool {
     there.is_ok_and(|there| file.metadata().map(place).is_ok_and(|own| own == there))
 }
 
+/// What is in a file of this user's, or of root's. Links are not followed.
+///
+/// # Errors
+/// The operating system's own, or that the file is another user's.
+pub fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let owner = file.metadata()?.uid();
+    if owner != 0 && owner != geteuid().as_raw() {
+        return Err(io::Error::other(format!("it belongs to user {owner}")));
+    }
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    Ok(content)
+}
+
 /// Makes the folder at `path`, with mode 0700. A folder that is there already loses what others
 /// may do with it.
 ///
@@ -85,8 +101,7 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     }
     let there = fs::metadata(path)?;
-    let user = geteuid();
-    if there.uid() != user.as_raw() && !user.is_root() {
+    if there.uid() != geteuid().as_raw() {
         return Err(io::Error::other(format!("it belongs to user {}", there.uid())));
     }
     match there.mode() & 0o077 {

@@ -1,22 +1,45 @@
-//! The init system: what starts this agent anew once its file has been replaced.
+//! How the agent comes to run again after its file was replaced. The commands that restart the
+//! service have their home here.
 
 use std::env;
 use std::fs;
-use std::path::Path;
+
+use super::init::{self, Init};
 
 /// How the new binary comes to run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Restart {
-    /// A command that asks somebody else for it, and may end this process while it runs.
+    /// By a command. It may end this process while the command runs.
     Command(Vec<String>),
-    /// A supervisor starts whatever ends.
+    /// By a supervisor, which starts the agent whenever it ends.
     Exit,
-    /// There is nobody: the agent executes the new binary in its own place.
+    /// By the agent itself, which executes the new binary in its own place.
     InPlace,
 }
 
+/// The command that restarts the service, without waiting for the restart where it can be helped.
+pub fn command(init: Init) -> Option<Vec<String>> {
+    match init {
+        // A command that waited would deadlock where systemd ends it together with the service.
+        // `reset-failed`: earlier starts must not make systemd refuse this one (StartLimitBurst=).
+        Init::Systemd => Some(unit_command("vmkit-agent.service")),
+        Init::OpenRc => Some(words(&["rc-service", "vmkit-agent", "restart"])),
+        Init::None => None,
+    }
+}
+
+/// A command that succeeds while the service runs.
+pub fn is_active(init: Init) -> Option<init::Command> {
+    match init {
+        Init::Systemd => Some(&["systemctl", "is-active", "--quiet", "vmkit-agent"]),
+        Init::OpenRc => Some(&["rc-service", "vmkit-agent", "status"]),
+        Init::None => None,
+    }
+}
+
 impl Restart {
-    /// What is `configured` for the shell, else what the surroundings of this process tell.
+    /// By the command that the operator has `configured` for `/bin/sh -c`; otherwise by what has
+    /// started this process.
     pub fn find(configured: Option<&str>) -> Restart {
         match configured {
             Some(command) => Restart::Command(words(&["/bin/sh", "-c", command])),
@@ -25,25 +48,21 @@ impl Restart {
     }
 
     fn by_surroundings() -> Restart {
-        // Both set these for what they start, and only for that: an agent that was started by hand
-        // beside an installed service must not restart the service instead of itself.
+        // Systemd and OpenRC set these variables for the processes that they start. An agent that
+        // was started by hand beside an installed service must restart itself, not the service.
         let under = |variable| env::var_os(variable).is_some();
-        if under("INVOCATION_ID") && Path::new("/run/systemd/system").is_dir() && is_service() {
-            // Waited for, it would deadlock where systemd ends the command along with the service.
-            // Forgotten first, a start is not refused for the ones before it (StartLimitBurst=).
-            let restart =
-                "systemctl reset-failed vmkit-agent; systemctl --no-block restart vmkit-agent";
-            Restart::Command(words(&["/bin/sh", "-c", restart]))
+        if let Some(unit) = own_unit() {
+            Restart::Command(unit_command(&unit))
         } else if under("RC_SVCNAME") && is_supervised() {
             Restart::Exit
         } else if under("RC_SVCNAME") {
-            Restart::Command(words(&["rc-service", "vmkit-agent", "restart"]))
+            command(Init::OpenRc).map_or(Restart::InPlace, Restart::Command)
         } else {
             Restart::InPlace
         }
     }
 
-    /// The command, where it is one.
+    /// The command of [`Restart::Command`].
     pub fn command(&self) -> Option<&[String]> {
         match self {
             Restart::Command(command) => Some(command),
@@ -52,11 +71,37 @@ impl Restart {
     }
 }
 
-/// Whether it is the service of our name that systemd has started this process for: a restart of
-/// another, of a cron or a cloud-init, is not what an upgrade is to do.
-fn is_service() -> bool {
-    let groups = fs::read_to_string("/proc/self/cgroup");
-    groups.is_ok_and(|groups| groups.contains("/vmkit-agent.service"))
+/// The unit of systemd whose main process is this one, or the agent that has started this one. None
+/// where the process is only part of another service, such as cron or cloud-init.
+pub fn own_unit() -> Option<String> {
+    env::var_os("INVOCATION_ID").filter(|_| Init::find() == Init::Systemd)?;
+    let unit = surrounding_unit()?;
+    let is_main = || {
+        let main = env::var("SYSTEMD_EXEC_PID").unwrap_or_default();
+        [std::process::id(), std::os::unix::process::parent_id()]
+            .iter()
+            .any(|pid| main == pid.to_string())
+    };
+    // systemd before 248 does not tell which process is the main one.
+    (unit == "vmkit-agent.service" || is_main()).then_some(unit)
+}
+
+/// The unit of systemd that this process is part of, by the kernel's word.
+pub fn surrounding_unit() -> Option<String> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    groups.lines().find_map(|line| {
+        let unit = line.rsplit('/').next()?;
+        // The name becomes part of a shell command.
+        let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b":_.@-\\".contains(&byte);
+        (unit.ends_with(".service") && unit.bytes().all(is_safe)).then(|| unit.to_owned())
+    })
+}
+
+/// A command that waited would deadlock where systemd ends it together with the service.
+/// `reset-failed`: earlier starts must not make systemd refuse this one (StartLimitBurst=).
+fn unit_command(unit: &str) -> Vec<String> {
+    let restart = format!("systemctl reset-failed '{unit}'; systemctl --no-block restart '{unit}'");
+    words(&["/bin/sh", "-c", &restart])
 }
 
 /// Whether OpenRC's supervisor is our parent; the kernel shows 15 characters of its name.

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, wait, waitid,
@@ -176,6 +176,19 @@ impl Children {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command
+    }
+
+    /// Does nothing for a while, and says whether a signal has asked for the end.
+    pub fn rest(&self, duration: Duration) -> bool {
+        let end = Instant::now() + duration;
+        while Instant::now() < end && !self.waiter.stopping() {
+            self.waiter.set_deadline(Some(end));
+            if self.waiter.wait().is_err() {
+                break;
+            }
+            self.reap();
+        }
+        self.waiter.stopping()
     }
 
     /// Collects the processes that have ended, our own and those inherited.

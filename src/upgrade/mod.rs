@@ -1,341 +1,60 @@
-//! Replacing our own binary so that no VM is left without an agent.
+//! Replacing our own binary so that no machine is left without an agent.
 //!
-//! One process, the upgrader ([`upgrade`]), does all that is slow and everything up to the swap;
-//! the agent starts it, reads its [`report`] and restarts the service. From the swap on a
-//! [`probation`] runs: the new binary is confirmed by the gateway's acknowledgement of its
-//! `register`, or rolled back, by itself at its fourth start or by the [`guard`], which is neither
-//! of the two. What has to outlive a crash is in the [`state`], on disk.
+//! Three processes take part. The *upgrader* (`vmkit-agent upgrade`, [`upgrader`]) does everything
+//! that is slow, up to the swap. The *agent* starts the upgrader, reads its [`report`]s, restarts
+//! the service, and after that, as the new binary, confirms itself ([`probation`]). The *guard*
+//! (`vmkit-agent rollback`, run by the previous binary, [`guard`]) rolls back what is not confirmed.
+//! They share the [`state`] file, in which each step is noted before it is taken.
+//!
+//! The table shows who acts on which event. "Agent" is an agent of the installed binary, old or new.
+//!
+//! | state | event | who acts | what happens | next state |
+//! |---|---|---|---|---|
+//! | nothing under way | `agent_upgrade` | agent | starts the upgrader | nothing under way |
+//! | | `vmkit-agent upgrade` | upgrader | refuses a banned binary | nothing under way |
+//! | | the lock is taken | upgrader | notes `unfinished` | unfinished |
+//! | unfinished | download, checksum, signature or test fails | upgrader | removes its files | nothing under way |
+//! | | 600 s are over, or the upgrader crashes | agent | kills the upgrader, runs `upgrade --clean-up` | nothing under way |
+//! | | the agent ends, or a signal | upgrader | removes its files | nothing under way |
+//! | | the agent starts | agent | cleans up, unless an upgrader holds the lock | nothing under way |
+//! | | the new binary is staged and tested | upgrader | keeps the previous binary, notes `trial` | staged, not swapped |
+//! | staged, not swapped | the guard can't be started, or the agent is gone | upgrader | calls off the guard | nothing under way |
+//! | | the agent starts | agent (old) | forgets the trial, calls off the guard | nothing under way |
+//! | | the guard watches | upgrader | swaps, then ends; the service is restarted | staged, swapped |
+//! | staged, swapped | start 1 to 3 of the new binary | agent (new) | counts it; starts the guard again unless it is a unit of systemd's | staged, swapped |
+//! | | the gateway accepts `register` | agent (new) | confirms: removes the trial, forgets roll-backs, stops the guard | nothing under way |
+//! | | the gateway refuses `register` | agent (new) | notes `refused`, tries again | staged, swapped |
+//! | | start 4 | agent (new) | notes the cause `crashed` | rolling back |
+//! | | systemd has restarted it 3 times uncounted | guard | notes the cause `never_started` | rolling back |
+//! | | probation is over | guard | notes `never_started`, `refused` or `unacknowledged` | rolling back |
+//! | | a reboot | agent (new), or the guard of the boot | probation begins anew; that guard watches | staged, swapped |
+//! | rolling back | holds the roll-back lock | guard or agent (new) | puts the previous binary back | rolled back |
+//! | | the process is killed | guard (started again), or the next start | goes on with it | rolling back |
+//! | | the gateway accepts `register` | agent (new) | too late: logs it | rolling back |
+//! | | there is no previous binary | guard or agent (new) | the new binary stays, the trial is removed | nothing under way |
+//! | rolled back | the previous binary is back | guard or agent (new) | restarts the service, or executes it | nothing under way |
+//! | | `register` is accepted | agent (old) | reports `upgrade_rolled_back` once | nothing under way |
 
-mod after_boot;
-mod connect;
-mod error;
-mod failed_starts;
-mod fetch;
-mod guard;
+pub mod request;
 mod order;
-pub mod probation;
+mod error;
 pub mod report;
-mod revive;
-mod roll_back;
-mod signature;
+mod paths;
 pub mod state;
 pub mod store;
-mod story;
-pub mod swap;
+mod binary;
+mod roll_back;
+mod guard;
+mod leftovers;
+pub mod probation;
 mod upgrader;
-
-use crate::host::paths;
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-use ureq::http::Uri;
-use ureq::http::uri::Scheme;
-
-use crate::config::is_loopback;
-use crate::host::files::beside;
-use store::Store;
 
 pub use error::Error;
 pub use guard::{Order, roll_back_command, stop_command};
-pub use upgrader::{REQUEST, by_hand, clean_up, supervised};
-
-/// The variable that names the folder in which systemd keeps a service's state.
-const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
-/// What follows the name of the binary before the installed one.
-const PREVIOUS: &str = ".prev";
-/// How long an upgrade may take up to the swap.
-pub const DEADLINE: Duration = Duration::from_secs(600);
-/// The longest URL that is taken; the whole request has to fit into one variable.
-const URL_LIMIT: usize = 8192;
-
-/// What to upgrade to: the parameters of `agent_upgrade`, checked.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
-#[serde(try_from = "Parameters", into = "Parameters")]
-pub struct Request {
-    pub version: Version,
-    pub url: DownloadUrl,
-    pub checksum: Checksum,
-}
-
-/// A version as a release names itself, good for a file's name: `[0-9A-Za-z][0-9A-Za-z.+-]{0,63}`.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Version(String);
-
-/// A SHA-256. Shown as 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Checksum([u8; 32]);
-
-/// Where a file is: `https:`, or `http:` to a loopback address. Shown without its user part and
-/// its query, which may be secrets.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DownloadUrl(Uri);
-
-/// The wire's names and types.
-#[derive(Deserialize, Serialize)]
-struct Parameters {
-    version: String,
-    download_url: String,
-    checksum_sha256: String,
-}
-
-impl Request {
-    /// # Errors
-    /// What is wrong, in words that repeat no URL.
-    pub fn check(version: &str, url: &str, checksum: &str) -> Result<Request, String> {
-        Ok(Request {
-            version: Version::try_from(version.to_owned())?,
-            url: DownloadUrl::check(url)?,
-            checksum: Checksum::try_from(checksum.to_owned())?,
-        })
-    }
-}
-
-/// Where a download goes: to `/tmp`, and, where anything is in the way there, to the folder of the
-/// upgrade state, which is root's alone.
-fn download_paths(store: &Store, version: &Version) -> [PathBuf; 2] {
-    let name = format!("vmkit-agent-{version}");
-    [Path::new("/tmp").join(&name), store.folder().join(name)]
-}
-
-impl TryFrom<Parameters> for Request {
-    type Error = String;
-
-    fn try_from(parameters: Parameters) -> Result<Request, String> {
-        let Parameters { version, download_url, checksum_sha256 } = parameters;
-        Request::check(&version, &download_url, &checksum_sha256)
-    }
-}
-
-impl From<Request> for Parameters {
-    fn from(request: Request) -> Parameters {
-        Parameters {
-            version: request.version.into(),
-            download_url: request.url.0.to_string(),
-            checksum_sha256: request.checksum.into(),
-        }
-    }
-}
-
-impl TryFrom<String> for Version {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Version, String> {
-        let good = matches!(text.len(), 1..=64)
-            && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-".contains(&byte));
-        match good {
-            true => Ok(Version(text)),
-            false => Err("version: not [0-9A-Za-z][0-9A-Za-z.+-]{0,63}".to_owned()),
-        }
-    }
-}
-
-impl From<Version> for String {
-    fn from(version: Version) -> String {
-        version.0
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Checksum {
-    pub fn new(digest: [u8; 32]) -> Checksum {
-        Checksum(digest)
-    }
-}
-
-impl TryFrom<String> for Checksum {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Checksum, String> {
-        let digest = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
-        let digest = digest.and_then(|digest| digest.try_into().ok());
-        digest.map(Checksum).ok_or("checksum_sha256: not 64 hex digits".to_owned())
-    }
-}
-
-impl From<Checksum> for String {
-    fn from(checksum: Checksum) -> String {
-        data_encoding::HEXLOWER.encode(&checksum.0)
-    }
-}
-
-impl fmt::Display for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&String::from(*self))
-    }
-}
-
-impl fmt::Debug for Checksum {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl DownloadUrl {
-    fn check(text: &str) -> Result<DownloadUrl, String> {
-        // The URL itself is not repeated: it may hold a password or a query.
-        let refuse = |problem: &str| format!("download_url: {problem}");
-        if text.len() > URL_LIMIT {
-            return Err(refuse("over 8 KiB"));
-        }
-        let uri: Uri = text.parse().map_err(|error| refuse(&format!("not a URL: {error}")))?;
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        if host.is_empty() {
-            return Err(refuse("it names no host"));
-        }
-        if uri.port_u16().is_none_or(|port| port == 0) && has_port(&uri) {
-            return Err(refuse("its port is not a number from 1 to 65535"));
-        }
-        match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTPS => Ok(DownloadUrl(uri)),
-            Some(scheme) if *scheme == Scheme::HTTP && is_loopback(host) => Ok(DownloadUrl(uri)),
-            Some(scheme) if *scheme == Scheme::HTTP => {
-                Err(refuse("http: without TLS is for a loopback address only, use https:"))
-            }
-            _ => Err(refuse("its scheme is not https:")),
-        }
-    }
-
-    pub fn uri(&self) -> &Uri {
-        &self.0
-    }
-
-    /// Whether it has a user part or a query.
-    pub fn may_hold_a_secret(&self) -> bool {
-        self.0.query().is_some() || self.0.authority().is_some_and(|it| it.as_str().contains('@'))
-    }
-
-    fn is_https(&self) -> bool {
-        self.0.scheme() == Some(&Scheme::HTTPS)
-    }
-
-    /// Where the signature of the file is: `.minisig` after the path, before a query.
-    fn signature(&self) -> DownloadUrl {
-        let (path, query) = (self.0.path(), self.0.query());
-        let query = query.map_or(String::new(), |query| format!("?{query}"));
-        let mut parts = self.0.clone().into_parts();
-        // What was good stays so with eight harmless characters more.
-        parts.path_and_query = format!("{path}.minisig{query}").parse().ok();
-        DownloadUrl(Uri::from_parts(parts).unwrap_or_else(|_| self.0.clone()))
-    }
-
-    /// Where a redirect from here leads.
-    ///
-    /// # Errors
-    /// Why it is not followed.
-    fn redirected(&self, location: &str) -> Result<DownloadUrl, String> {
-        let authority = self.0.authority().map_or("", |authority| authority.as_str());
-        // What a server leaves out is taken from here, but for the user part.
-        let authority = authority.rsplit('@').next().unwrap_or_default();
-        let scheme = if self.is_https() { "https" } else { "http" };
-        let location = location.split('#').next().unwrap_or_default();
-        let target = if location.starts_with("//") {
-            format!("{scheme}:{location}")
-        } else if location.starts_with('/') {
-            format!("{scheme}://{authority}{location}")
-        } else if location.contains("://") {
-            location.to_owned()
-        } else {
-            let folder = self.0.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-            format!("{scheme}://{authority}{folder}/{location}")
-        };
-        let target = DownloadUrl::check(&target).map_err(|problem| {
-            problem.replace("download_url: ", "to where it is not followed: ")
-        })?;
-        match self.is_https() && !target.is_https() {
-            true => Err(format!("from https: to {target}; use https: all the way")),
-            false => Ok(target),
-        }
-    }
-}
-
-fn has_port(uri: &Uri) -> bool {
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    host.rsplit(']').next().unwrap_or_default().contains(':')
-}
-
-impl fmt::Display for DownloadUrl {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let scheme = if self.is_https() { "https" } else { "http" };
-        let authority = self.0.authority().map_or("", |authority| authority.as_str());
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        // A redirect's may be any length.
-        let path: String = self.0.path().chars().take(200).collect();
-        write!(f, "{scheme}://{host}{}", path.escape_debug())
-    }
-}
-
-impl fmt::Debug for DownloadUrl {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Where this very program is installed.
-///
-/// # Errors
-/// [`crate::wire::rpc::NOT_REPLACED`] where its file is gone or another has taken its place.
-pub fn installed() -> Result<PathBuf, Error> {
-    let path = std::fs::read_link("/proc/self/exe").map_err(|error| {
-        Error::not_replaced(format!("can't tell where this binary is installed: {error}"))
-    })?;
-    match path.to_string_lossy().strip_suffix(" (deleted)") {
-        Some(gone) => Err(Error::not_replaced(format!(
-            "{gone} was replaced or removed since this agent was started; restart the service first"
-        ))),
-        None => Ok(path),
-    }
-}
-
-/// Where the binary is installed that this program, kept as the previous one, was before.
-pub fn installed_from_previous() -> PathBuf {
-    let own = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    let own = own.to_string_lossy();
-    let own = own.strip_suffix(" (deleted)").unwrap_or(&own);
-    own.strip_suffix(PREVIOUS).unwrap_or(own).into()
-}
-
-/// All that upgrades of the binary at `installed` leave beside it, in `/tmp` or for the next boot,
-/// whether it is there or not; the upgrade state is not among it.
-pub fn leftovers(installed: &Path) -> Vec<PathBuf> {
-    let (path, state) = Store::look(installed).unzip();
-    let state = state.and_then(Result::ok).unwrap_or_default();
-    let version = state.unfinished.or(state.trial.map(|trial| trial.version));
-    let mut paths = after_boot::files().to_vec();
-    paths.extend([previous(installed), beside(installed, ".prev.new"), staged(installed)]);
-    paths.extend(Store::locks(installed));
-    if let (Some(path), Some(version)) = (path, version) {
-        paths.extend(download_paths(&Store::at(path), &version));
-    }
-    paths
-}
-
-/// All that upgrades of the binary at `installed` remember.
-pub fn memories(installed: &Path) -> Vec<PathBuf> {
-    let beside = [".upgrade.json", ".upgrade.json.tmp", ".upgrade.json.bad"]
-        .map(|suffix| beside(installed, suffix));
-    [[paths::STATE.into()].as_slice(), &beside].concat()
-}
-
-/// Where the binary before the installed one is kept.
-pub fn previous(installed: &Path) -> PathBuf {
-    beside(installed, PREVIOUS)
-}
-
-/// A new binary on its way to be the installed one.
-fn staged(installed: &Path) -> PathBuf {
-    beside(installed, ".new")
-}
+pub use leftovers::{leftovers, memories};
+pub use paths::{installed, installed_from_previous, previous};
+pub use request::{Checksum, Request, Version};
+pub use upgrader::{DEADLINE, REQUEST, by_hand, clean_up, supervised, swap};
 
 #[cfg(test)]
 mod tests;

@@ -2,16 +2,16 @@
 
 use std::cmp::Ordering;
 
-use super::Version;
+use super::request::Version;
 
 impl Version {
-    /// Compares by age, as semantic versions do and for every string that is a version: dotted
-    /// parts from left to right, numbers by their value and before words, words by their bytes. A
-    /// part that is absent counts as 0. A pre-release (`-rc.1`) comes before its release; what
-    /// follows a `+` does not count. So versions of different spelling can be equally new.
+    /// Compares by age, as semantic versioning does, but any string that is a version will do.
+    /// Dotted parts count from left to right: numbers by value and before words, words by their
+    /// bytes. A missing part counts as 0. A pre-release (`-rc.1`) comes before its release. What
+    /// follows a `+` does not count. So two versions can be equal and differ in spelling.
     pub fn order(&self, other: &Version) -> Ordering {
-        let (release, early) = split(&self.0);
-        let (other_release, other_early) = split(&other.0);
+        let (release, early) = split(self.as_str());
+        let (other_release, other_early) = split(other.as_str());
         dotted(release, other_release, Some("0")).then_with(|| match (early, other_early) {
             (Some(early), Some(other_early)) => dotted(early, other_early, None),
             (early, other_early) => other_early.is_some().cmp(&early.is_some()),
@@ -28,7 +28,8 @@ fn split(version: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// `absent` stands in for the parts that the shorter one lacks; without it, shorter is less.
+/// Compares part by part. `absent` stands for a part that only the other version has; without it,
+/// the version with fewer parts is the lower one.
 fn dotted(left: &str, right: &str, absent: Option<&str>) -> Ordering {
     let (mut left, mut right) = (left.split('.'), right.split('.'));
     loop {
@@ -42,7 +43,8 @@ fn dotted(left: &str, right: &str, absent: Option<&str>) -> Ordering {
     }
 }
 
-/// A number of any length sorts by its count of digits, then by these; a word comes after it.
+/// What a part is compared by: numbers come before words; a longer number is greater, and numbers of
+/// one length compare digit by digit.
 fn key(part: &str) -> (bool, usize, &str) {
     match part.bytes().all(|byte| byte.is_ascii_digit()) {
         true => {

@@ -1,31 +1,47 @@
-//! The roll-back itself: the previous binary is put back in the place of one that was given up.
-//! Both the guard and a binary that has failed too often come here; a lock lets one of them in.
+//! The roll-back: the previous binary is put back in the place of the one on trial. The guard does
+//! it, and a binary that has failed too often does it at its start. A lock lets in one of them.
 
-use crate::host::files;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use super::state::{Cause, Stage, Trial};
-use super::store::{Store, Unreadable};
-use super::swap;
+use super::binary;
+use super::state::Cause;
+use super::state::Stage;
+use super::state::Trial;
+use super::store::Store;
+use super::store::Unreadable;
+use crate::host::files::{self, Lock};
 
-/// How often a process that waits for another's roll-back looks whether that is done.
-const STEP: Duration = Duration::from_secs(1);
+/// How often a process that waits for another's roll-back looks whether it is done.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a process may take to change the state.
+/// How long the note of a roll-back is tried again while another process changes the state.
 const BUSY: Duration = Duration::from_secs(30);
 
 /// Why the previous binary is not back.
 #[derive(Debug)]
 pub struct Failure {
     pub message: String,
-    /// There is no previous binary, so trying again can't help.
+    /// There is no previous binary, so another try can't help.
     pub is_final: bool,
 }
 
-/// Puts the previous binary back in the place of the one on `trial`. The trial as it stands on
-/// disk, if it was rolled back here and now; restarting is left to the caller. A process that
-/// finds another at it waits for `patience`, or for as long as it takes.
+/// A binary whose previous version is back. While this value lives, no other process rolls back.
+pub struct Done {
+    /// The trial as it was on disk.
+    pub trial: Trial,
+    /// Nothing in the state tells that this trial is over, because it can't be read.
+    is_unwritten: bool,
+    _lock: Option<Lock>,
+}
+
+/// Puts the previous binary back in the place of the one on `trial`. The restart is left to the
+/// caller, and after it [`Done::write_down`]: a process that is killed in between leaves a trial that
+/// the next one goes on with. While another process rolls back, this one waits for `patience`, or
+/// without it until the other is done.
+///
+/// None where there is nothing to roll back: the trial is over, or another binary is installed by
+/// now.
 ///
 /// # Errors
 /// Why the previous binary can't be put back.
@@ -35,61 +51,74 @@ pub fn roll_back(
     cause: Cause,
     reason: &str,
     patience: Option<Duration>,
-) -> Result<Option<Trial>, Failure> {
+) -> Result<Option<Done>, Failure> {
     let mut waited = Duration::ZERO;
-    let _lock = loop {
-        match store.lock_roll_back(STEP) {
+    let lock = loop {
+        match store.lock_roll_back(LOOK) {
             Ok(None) if is_over(store, trial) => return Ok(None),
             Ok(None) if patience.is_some_and(|patience| waited >= patience) => return Ok(None),
-            Ok(None) => waited += STEP,
+            Ok(None) => waited += LOOK,
             Ok(lock) => break lock,
-            // A disk that is full is no reason to keep what does not work.
+            // A full disk must not keep a bad binary in place.
             Err(error) => {
                 log::error!("{}", files::on("lock", store.path(), &error));
                 break None;
             }
         }
     };
+    let is_unwritten = matches!(store.load(), Err(Unreadable::Damaged(_)));
+    let is_installed = binary::checksum(&trial.installed).map_or(true, |sum| sum == trial.checksum);
+    if !is_installed && trial.stage == Stage::Staged {
+        log::info!("version {} is not installed (any more); its trial is over", trial.version);
+        store.change_or_log(|state| state.end_trial(&trial.checksum));
+        return Ok(None);
+    }
     let Some(trial) = decide(store, trial, cause, reason) else { return Ok(None) };
-    // Put back already, by a process that got no further; or replaced by hand since.
-    if swap::checksum(&trial.installed).map_or(true, |there| there == trial.checksum) {
+    // Not where a process was killed after it had put the previous binary back.
+    if is_installed {
         log::warn!("rolling back version {}: {reason}", trial.version);
         put_back(store, &trial)?;
     }
-    write_down(store, &trial, cause, reason);
-    Ok(Some(trial))
+    Ok(Some(Done { trial, is_unwritten, _lock: lock }))
 }
 
-/// Writes down that the trial is over. Waits while another process changes the state, which takes
-/// milliseconds; but the restart of the service does not wait for ever.
-fn write_down(store: &Store, trial: &Trial, cause: Cause, reason: &str) {
-    let give_up = Instant::now() + BUSY;
-    loop {
-        let written = store.change(|state| {
-            if state.trial.as_ref().is_none_or(|there| there.checksum == trial.checksum) {
-                state.give_up(trial, cause, reason);
+impl Done {
+    /// Writes down that the trial is over, unless the previous binary has done so at its start.
+    /// Another process that changes the state takes milliseconds; the limit is there so that the
+    /// caller goes on in any case.
+    pub fn write_down(&self, store: &Store, cause: Cause, reason: &str) {
+        let Done { trial, is_unwritten, .. } = self;
+        let give_up = Instant::now() + BUSY;
+        loop {
+            let written = store.change(|state| match &state.trial {
+                Some(there) if there.checksum == trial.checksum => {
+                    state.give_up(trial, cause, reason);
+                }
+                None if *is_unwritten => state.give_up(trial, cause, reason),
+                _ => {}
+            });
+            match written {
+                Ok(()) => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < give_up => {
+                }
+                Err(error) => return log::error!("{}", files::on("write", store.path(), &error)),
             }
-        });
-        match written {
-            Ok(()) => return,
-            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < give_up => {}
-            Err(error) => return log::error!("{}", files::on("write", store.path(), &error)),
         }
     }
 }
 
-/// Whether the trial has ended, as far as that is known.
+/// Whether the state can be read and has another trial, or none.
 fn is_over(store: &Store, trial: &Trial) -> bool {
     let state = store.load();
     state.is_ok_and(|state| state.trial.is_none_or(|there| there.checksum != trial.checksum))
 }
 
-/// Writes down that `trial` is rolled back. The trial as it stands on disk; none where it is over.
-/// What can't be read or written does not keep a bad binary in place.
+/// Writes down that `trial` is being rolled back. The trial as it is on disk; none where it is over.
+/// A state file that can't be read or written does not keep a bad binary in place.
 fn decide(store: &Store, trial: &Trial, cause: Cause, reason: &str) -> Option<Trial> {
     if let Err(error @ Unreadable::Damaged(_)) = store.load() {
         let path = store.path().display();
-        log::error!("{path}: {error}; rolling back by what the guard was started with");
+        log::error!("{path}: {error}; rolling back by the guard's own arguments");
         return Some(trial.clone());
     }
     let decided = store.change(|state| {
@@ -107,13 +136,16 @@ fn decide(store: &Store, trial: &Trial, cause: Cause, reason: &str) -> Option<Tr
 
 fn put_back(store: &Store, trial: &Trial) -> Result<(), Failure> {
     let previous = trial.previous();
-    let Err(error) = swap::put_back(&previous, &trial.installed) else { return Ok(()) };
+    let Err(error) = binary::put_back(&previous, &trial.installed) else { return Ok(()) };
     let is_final = error.kind() == ErrorKind::NotFound;
     if is_final {
-        // A trial that can't end would refuse every upgrade.
+        // While there is a trial, every upgrade is refused.
         let _ = store.change(|state| state.trial = None);
     }
-    let message =
-        format!("version {} stays: can't put {} back: {error}", trial.version, previous.display());
+    let message = format!(
+        "can't roll back version {}, which stays installed: can't put {} back: {error}",
+        trial.version,
+        previous.display()
+    );
     Err(Failure { message, is_final })
 }

@@ -1,49 +1,53 @@
-//! What of an upgrade outlives its processes, as it stands on disk. Whoever reads it may be an
-//! older or a newer version of this program: a member that is missing has a default, an unknown
-//! one does no harm, and what version 0.1.0 needs is still written.
+//! The state of upgrades, as it is on disk: what has to outlive the processes. The reader may be an
+//! older or a newer version of this program. So a missing member has a default, an unknown member
+//! does no harm, and the members that version 0.1.0 needs are still written.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checksum, Error, Version, previous};
+use super::paths::previous;
+use super::request::Checksum;
+use super::request::Version;
 use crate::host::process::{self, Identity};
 use crate::host::timestamp::Timestamp;
 
-/// A binary whose faults can't be told from an outage is banned after so many roll-backs.
+/// A binary that may have failed for an outage of the gateway is banned after so many roll-backs.
 const BAN_AFTER: u32 = 3;
 /// So many roll-backs are remembered.
 const ROLLED_BACK: usize = 8;
 
+/// The whole state file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct State {
-    /// The version that an upgrader is bringing in: what it leaves behind if it is killed is
-    /// named after it.
+    /// The version that an upgrader is working on. If it is killed, the files that it leaves are
+    /// named after this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<Version>,
+    /// The trial under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
-    /// The roll-backs since the last upgrade that was confirmed, the newest last.
+    /// The roll-backs since the last confirmed upgrade, the newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rolled_back: Vec<RolledBack>,
 }
 
-/// A binary that has yet to prove itself. Written before the binary is installed, so the file that
-/// is installed may still be the one before.
+/// A new binary that the gateway has not accepted yet. Written before the swap, so the previous
+/// binary may still be the installed one.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct Trial {
     pub version: Version,
     pub checksum: Checksum,
     pub installed: PathBuf,
-    /// Where the binary before is kept.
+    /// Where the previous binary is kept, for 0.1.0.
     #[serde(default)]
     previous: PathBuf,
-    /// When probation began, or began anew after a reboot.
+    /// When probation began. It begins anew after a reboot.
     #[serde(default)]
     pub since: Moment,
-    /// How many seconds probation may take.
+    /// The length of the probation, in seconds.
     #[serde(default = "default_probation")]
     pub probation: u64,
     /// How often the new binary has been started.
@@ -51,29 +55,33 @@ pub struct Trial {
     pub starts: u32,
     #[serde(default)]
     pub stage: Stage,
-    /// What restarts the service; none where the agent executes the new binary in its own place.
-    /// Kept here, because a roll-back can't rely on a configuration.
+    /// The command that restarts the service; none where no command does. Kept here because the
+    /// guard has no configuration.
     #[serde(default)]
     pub restart: Option<Vec<String>>,
-    /// The process that is to become, or has become, the new binary. None where a state file of
-    /// 0.1.0 has no more than its pid, which means nothing.
+    /// The agent's process. It becomes the new binary, or has become it. None after an upgrade by
+    /// hand, and in a state file of 0.1.0, which has only a pid.
     #[serde(default)]
     pub process: Option<Identity>,
     /// The pid of `process`, for 0.1.0.
     #[serde(default)]
     agent: Option<u32>,
-    /// The gateway has answered the `register` of the new binary, and did not accept it.
+    /// The unit of systemd whose main process the agent is; none where the agent is no unit's.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Whether the gateway has refused the `register` of the new binary.
     #[serde(default)]
     pub refused: bool,
 }
 
+/// How far a trial is.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Installed, or about to be.
+    /// The new binary is installed, or about to be.
     #[default]
     Staged,
-    /// The previous binary is being put back, or has been.
+    /// The previous binary is being put back, or is back already.
     RollingBack {
         reason: String,
         #[serde(default)]
@@ -81,22 +89,23 @@ pub enum Stage {
     },
 }
 
-/// Why a binary was rolled back. The names are the wire's.
+/// Why a binary was rolled back. The names are those of the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(from = "String", rename_all = "snake_case")]
 pub enum Cause {
-    /// It started and ended, three times.
+    /// It started and ended three times.
     Crashed,
-    /// It was started and never got as far as to count itself.
+    /// It was not started, or ended before it recorded its start.
     NeverStarted,
-    /// The gateway answered its `register`, and did not accept it.
+    /// The gateway refused its `register`.
     Refused,
-    /// None of these: the network or the gateway was away. Also what an unknown cause is read as.
+    /// No gateway answered in time: the network or the gateway may have been down. An unknown cause
+    /// is read as this one.
     #[default]
     Unacknowledged,
 }
 
-/// A roll-back that has happened.
+/// A roll-back that is done.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct RolledBack {
     pub version: Version,
@@ -105,13 +114,13 @@ pub struct RolledBack {
     pub reason: String,
     #[serde(default)]
     pub cause: Cause,
-    /// Whether the same binary is refused until another upgrade has been confirmed.
+    /// Whether this binary is refused until another upgrade is confirmed.
     #[serde(default)]
     pub banned: bool,
     /// How often this binary was rolled back.
     #[serde(default = "once")]
     times: u32,
-    /// Seconds since 1970.
+    /// When, in seconds since 1970.
     #[serde(default)]
     pub at: i64,
     /// Whether the gateway has been told.
@@ -119,7 +128,7 @@ pub struct RolledBack {
     pub reported: bool,
 }
 
-/// A point in the time of one boot, which no clock's correction moves.
+/// A moment, in seconds since the boot. Corrections of the clock do not move it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Moment {
@@ -146,7 +155,8 @@ fn once() -> u32 {
 }
 
 impl Trial {
-    /// The trial of a binary that is about to be installed by `process`, or by hand.
+    /// The trial of a binary that is about to be installed, for the agent that is `process`, or by
+    /// hand.
     pub fn new(
         version: Version,
         checksum: Checksum,
@@ -166,24 +176,24 @@ impl Trial {
             restart: None,
             process: None,
             agent: None,
+            unit: None,
             refused: false,
         };
         trial.run_by(process)
     }
 
+    /// The same trial with another process.
     pub fn run_by(self, process: Option<Identity>) -> Trial {
         Trial { agent: process.as_ref().map(|process| process.pid), process, ..self }
     }
 
-    /// Where the binary before is kept.
+    /// Where the previous binary is kept.
     pub fn previous(&self) -> PathBuf {
-        match self.previous.as_os_str().is_empty() {
-            true => previous(&self.installed),
-            false => self.previous.clone(),
-        }
+        // Never a path from the file: the guard executes it as root.
+        previous(&self.installed)
     }
 
-    /// How much of the probation is left; none where it began in another boot.
+    /// The rest of the probation; none where it began in another boot.
     pub fn left(&self) -> Option<Duration> {
         let elapsed = self.since.elapsed()?;
         Some(Duration::from_secs(self.probation).saturating_sub(elapsed))
@@ -191,14 +201,22 @@ impl Trial {
 }
 
 impl State {
-    /// The trial is over, and its binary was rolled back.
+    /// Ends the trial of the binary with `checksum`, if it is this one.
+    pub fn end_trial(&mut self, checksum: &Checksum) {
+        self.trial = self.trial.take().filter(|trial| trial.checksum != *checksum);
+    }
+
+    /// Notes that the trial is over and that its binary was rolled back.
     pub fn give_up(&mut self, trial: &Trial, cause: Cause, reason: &str) {
         self.trial = None;
         let before = self.rolled_back.iter().find(|before| before.checksum == trial.checksum);
         let times = before.map_or(1, |before| before.times.saturating_add(1));
         self.rolled_back.retain(|before| before.checksum != trial.checksum);
-        let excess = (self.rolled_back.len() + 1).saturating_sub(ROLLED_BACK);
-        self.rolled_back.drain(..excess);
+        if self.rolled_back.len() >= ROLLED_BACK {
+            // A gateway must not be able to lift a ban by eight other roll-backs.
+            let oldest = self.rolled_back.iter().position(|before| !before.banned);
+            self.rolled_back.remove(oldest.unwrap_or(0));
+        }
         let is_at_fault = matches!(cause, Cause::Crashed | Cause::NeverStarted);
         let rolled_back = RolledBack {
             version: trial.version.clone(),
@@ -216,16 +234,13 @@ impl State {
 }
 
 impl RolledBack {
+    /// The parameters of the notification about this roll-back.
     pub fn report(&self) -> Report<'_> {
         let RolledBack { version, checksum, reason, cause, banned, .. } = self;
         Report { version, checksum_sha256: checksum, reason, cause: *cause, banned: *banned }
     }
 
-    /// What an upgrade to a banned binary is answered with.
-    pub fn error(&self) -> Error {
-        Error::unfit(self.in_words())
-    }
-
+    /// One line for the log, also for an upgrade that is refused for it.
     pub fn in_words(&self) -> String {
         let RolledBack { version, checksum, reason, banned, at, .. } = self;
         let at = Timestamp::from_unix(*at);
@@ -253,11 +268,11 @@ impl Moment {
         Moment { boot: process::boot(), seconds: process::uptime() }
     }
 
-    /// How long ago that was; none if it was in another boot.
+    /// The time since then; none where that was in another boot.
     fn elapsed(&self) -> Option<Duration> {
         let now = Moment::now();
-        let same = now.boot == self.boot;
-        same.then(|| Duration::from_secs(now.seconds.saturating_sub(self.seconds)))
+        let is_same_boot = now.boot == self.boot;
+        is_same_boot.then(|| Duration::from_secs(now.seconds.saturating_sub(self.seconds)))
     }
 }
 

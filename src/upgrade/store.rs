@@ -1,9 +1,9 @@
-//! Where the state of upgrades is kept: one small file, replaced as a whole and gone while there
-//! is nothing to remember, and the locks beside it. All of it lies in a folder that is root's
-//! alone, or beside the binary with mode 0600. Whoever writes the file may be killed at any
-//! instant.
+//! Where the state of upgrades is kept: one small file and the lock files beside it. They are in a
+//! folder that only root can open, or beside the binary with mode 0600.
+//!
+//! The file is replaced as a whole, because a process that writes it may be killed at any instant.
+//! It is removed while there is nothing to remember.
 
-use crate::host::paths;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -13,27 +13,33 @@ use std::time::Duration;
 
 use rustix::fs::{Access, access};
 
+use super::error::Error;
 use super::state::State;
-use super::{Error, STATE_DIRECTORY};
 use crate::host::files::{self, Lock, beside};
+use crate::host::paths;
 
+/// The variable that names the folder in which systemd keeps a service's state.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 const FILE: &str = "upgrade.json";
-/// Changes take milliseconds; a process that finds another at work waits this long for it.
+/// How long a change waits while another process makes one, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a process that was killed may take to end, in the middle of a write to a slow disk.
+/// How long a killed process may take to end, for example while it writes to a slow disk.
 const DYING: Duration = Duration::from_secs(2);
 const UPGRADE_LOCK: &str = ".lock";
 const ROLL_BACK_LOCK: &str = ".rollback.lock";
+const WATCH_LOCK: &str = ".watch.lock";
 const CHANGE_LOCK: &str = ".json.lock";
+/// More than any state needs, in bytes.
+const RESERVE: usize = 8192;
 const BUSY: &str = "busy: another upgrade is under way; ask again when it is over";
 
-/// Where the state is.
+/// The place of the state file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Store {
     path: PathBuf,
 }
 
-/// Why the state is not known.
+/// Why the state can't be read.
 #[derive(Debug)]
 pub enum Unreadable {
     Io(io::Error),
@@ -41,11 +47,11 @@ pub enum Unreadable {
 }
 
 impl Store {
-    /// The state of the agent at `installed`: where there is one, else where one can be. The folder
-    /// becomes this user's alone.
+    /// The store of the agent at `installed`: where a state file exists, otherwise where one can be
+    /// written. The folder becomes private to this user.
     pub fn open(installed: &Path) -> Store {
         let folder = std::env::var_os(STATE_DIRECTORY).filter(|folders| !folders.is_empty());
-        // Systemd lists all folders that a unit asked for; the first is ours.
+        // Systemd lists all folders of the unit; the first is ours.
         let folder = folder.and_then(|folders| {
             folders.to_string_lossy().split(':').next().map(|folder| folder.to_owned())
         });
@@ -64,12 +70,13 @@ impl Store {
         Store { path }
     }
 
+    /// The store with the state file at `path`.
     pub fn at(path: PathBuf) -> Store {
         Store { path }
     }
 
-    /// The file of the agent at `installed` and what it says, with nothing touched; none where
-    /// there is nothing to remember.
+    /// The path of the state file of the agent at `installed`, and the state; none where there is no
+    /// such file. Changes nothing.
     pub fn look(installed: &Path) -> Option<(PathBuf, Result<State, Unreadable>)> {
         let places = [Path::new(paths::STATE).join(FILE), beside(installed, ".upgrade.json")];
         let path = places.into_iter().find(|path| path.exists())?;
@@ -77,15 +84,17 @@ impl Store {
         Some((path, state))
     }
 
-    /// The lock files of the binary at `installed`, wherever its state is.
+    /// The paths of all lock files of the agent at `installed`, wherever its state is.
     pub fn locks(installed: &Path) -> Vec<PathBuf> {
         let stores = [Path::new(paths::STATE).join(FILE), beside(installed, ".upgrade.json")];
         let locks = stores.map(Store::at).map(|store| {
-            [UPGRADE_LOCK, ROLL_BACK_LOCK, CHANGE_LOCK].map(|suffix| store.lock_path(suffix))
+            [UPGRADE_LOCK, ROLL_BACK_LOCK, WATCH_LOCK, CHANGE_LOCK]
+                .map(|suffix| store.lock_path(suffix))
         });
         locks.concat()
     }
 
+    /// The path of the state file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -95,17 +104,19 @@ impl Store {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
+    /// The state; empty where there is no file.
+    ///
     /// # Errors
-    /// That there is something, and it can't be read or understood.
+    /// That the file can't be read or understood.
     pub fn load(&self) -> Result<State, Unreadable> {
-        match fs::read(&self.path) {
+        match files::read_own(&self.path) {
             Ok(text) => serde_json::from_slice(&text).map_err(Unreadable::Damaged),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(State::default()),
             Err(error) => Err(Unreadable::Io(error)),
         }
     }
 
-    /// The state; empty, with a line in the log, where it is not known.
+    /// The state; empty, with a line in the log, where it can't be read.
     pub fn read(&self) -> State {
         self.load().unwrap_or_else(|error| {
             log::error!("{}: {error}", self.path.display());
@@ -113,11 +124,11 @@ impl Store {
         })
     }
 
-    /// Reads, changes and writes the state, with nobody else doing so in between. On return it is
-    /// on disk. A damaged file is set aside for it.
+    /// Reads, changes and writes the state, under a lock. On return the state is on disk. A damaged
+    /// file is renamed and counts as empty.
     ///
     /// # Errors
-    /// The operating system's own; the file is then as it was.
+    /// The operating system's own; the file is unchanged then.
     pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> io::Result<R> {
         let _lock = self.lock()?;
         let before = match self.load() {
@@ -139,27 +150,46 @@ impl Store {
         Ok(result)
     }
 
-    /// Removes what a process has left that was killed while it wrote.
+    /// As [`Store::change`], for a change that an upgrade depends on.
+    ///
+    /// # Errors
+    /// [`super::error::Kind::NotReplaced`].
+    pub fn change_or_fail(&self, change: impl FnOnce(&mut State)) -> Result<(), Error> {
+        let failed = |error| Error::not_replaced(files::on("write", &self.path, &error));
+        self.change(change).map_err(failed)
+    }
+
+    /// As [`Store::change`], for a change that nothing depends on: an error is only logged.
+    pub fn change_or_log(&self, change: impl FnOnce(&mut State)) {
+        if let Err(error) = self.change(change) {
+            log::error!("{}", files::on("write", &self.path, &error));
+        }
+    }
+
+    /// Removes the unfinished file of a process that was killed while it wrote.
     ///
     /// # Errors
     /// The operating system's own.
     pub fn clean(&self) -> io::Result<()> {
         let _lock = self.lock()?;
+        if self.load().is_ok_and(|state| state.trial.is_none()) {
+            files::remove(&self.reserve())?;
+        }
         files::remove(&beside(&self.path, ".tmp"))
     }
 
-    /// The right to upgrade, of which there is one.
+    /// The lock that every upgrade holds.
     ///
     /// # Errors
-    /// [`crate::wire::rpc::BUSY`] while another upgrade runs.
+    /// [`super::error::Kind::Busy`] while another upgrade holds it.
     pub fn lock_upgrade(&self) -> Result<Lock, Error> {
         self.lock_upgrade_within(Duration::ZERO)
     }
 
-    /// The right of an upgrader that was killed, and may still be dying.
+    /// The same lock, after an upgrader that was killed and may not have ended yet.
     ///
     /// # Errors
-    /// [`crate::wire::rpc::BUSY`] where another upgrader is at work for good.
+    /// [`super::error::Kind::Busy`] where another upgrade holds it.
     pub fn inherit_upgrade(&self) -> Result<Lock, Error> {
         self.lock_upgrade_within(DYING)
     }
@@ -171,7 +201,15 @@ impl Store {
         lock.ok_or_else(|| Error::busy(BUSY))
     }
 
-    /// The right to roll back, of which there is one. None where another process still has it.
+    /// The lock that a guard holds while it watches. None where another guard holds it.
+    ///
+    /// # Errors
+    /// The operating system's own.
+    pub fn lock_watch(&self) -> io::Result<Option<Lock>> {
+        Lock::take(&self.lock_path(WATCH_LOCK), Duration::ZERO)
+    }
+
+    /// The lock that every roll-back holds. None where another process holds it after `patience`.
     ///
     /// # Errors
     /// The operating system's own.
@@ -188,21 +226,60 @@ impl Store {
         beside(&self.path.with_extension(""), suffix)
     }
 
+    /// While there is a trial, room for one more state is kept on the disk: a disk that is full by
+    /// then must not hide a roll-back.
     fn write(&self, state: &State) -> io::Result<()> {
         if *state == State::default() {
-            return fs::remove_file(&self.path);
+            fs::remove_file(&self.path)?;
+            return files::remove(&self.reserve());
         }
-        let new = beside(&self.path, ".tmp");
-        files::remove(&new)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         let text = serde_json::to_vec(state)?;
-        let written = file.write_all(&text).and_then(|()| file.sync_all());
-        let written = written.and_then(|()| fs::rename(&new, &self.path));
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
+        let new = beside(&self.path, ".tmp");
+        let written = write_new(&new, &text).and_then(|()| fs::rename(&new, &self.path));
+        if let Err(error) = written {
+            let _ = files::remove(&new);
+            self.write_to_reserve(&text).map_err(|_| error)?;
         }
-        written
+        match state.trial {
+            // Without room for a reserve, the next state may still find some.
+            Some(_) => self.reserve_room().or(Ok(())),
+            None => files::remove(&self.reserve()),
+        }
     }
+
+    fn reserve(&self) -> PathBuf {
+        beside(&self.path, ".reserve")
+    }
+
+    fn reserve_room(&self) -> io::Result<()> {
+        let path = self.reserve();
+        let is_whole = |file: fs::Metadata| file.len() == RESERVE as u64;
+        match fs::metadata(&path).is_ok_and(is_whole) {
+            true => Ok(()),
+            false => write_new(&path, &[b' '; RESERVE]).inspect_err(|_| {
+                let _ = files::remove(&path);
+            }),
+        }
+    }
+
+    /// The rest of the reserve stays white space, which is nothing to JSON.
+    fn write_to_reserve(&self, text: &[u8]) -> io::Result<()> {
+        let path = self.reserve();
+        let mut file = OpenOptions::new().write(true).open(&path)?;
+        if text.len() > RESERVE || file.metadata()?.len() != RESERVE as u64 {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&path, &self.path)
+    }
+}
+
+fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
+    files::remove(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text)?;
+    file.sync_all()
 }
 
 impl fmt::Display for Unreadable {
@@ -217,6 +294,7 @@ impl fmt::Display for Unreadable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upgrade::error::Kind;
     use crate::upgrade::tests::{Folder, trial};
 
     #[test]
@@ -232,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_told_and_only_set_aside_by_a_change() {
+    fn a_damaged_file_is_an_error_and_only_a_change_renames_it() {
         let folder = Folder::new();
         let path = folder.path().join("upgrade.json");
         let store = Store::at(path.clone());
@@ -251,7 +329,7 @@ mod tests {
         let folder = Folder::new();
         let store = Store::at(folder.path().join("agent.upgrade.json"));
         let lock = store.lock_upgrade().unwrap();
-        assert_eq!(store.lock_upgrade().map(drop).unwrap_err().code, crate::wire::rpc::BUSY);
+        assert_eq!(store.lock_upgrade().map(drop).unwrap_err().kind, Kind::Busy);
         drop(lock);
         store.lock_upgrade().unwrap();
         assert!(folder.path().join("agent.upgrade.lock").exists());

@@ -59,7 +59,7 @@ fn sweep(points: u32, kill: fn(&mut Bare)) {
 
 /// What the log says after each stage, in their order.
 const STAGES: [&str; 7] =
-    ["requested", DOWNLOADED, "tested", "watches", "swapped", "trial of version", "confirmed"];
+    ["requested", DOWNLOADED, "tested", "version kept", "swapped", "trial of version", "confirmed"];
 const DOWNLOADED: &str = "verified";
 
 struct World {

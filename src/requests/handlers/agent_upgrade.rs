@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::logging::PEER;
 use crate::run::job::{Children, Job, Pipe, Progress, Surroundings};
-use crate::upgrade::report::{Line, Stage};
+use crate::upgrade::report::{Line, Milestone};
 use crate::upgrade::{self, DEADLINE, REQUEST, Request};
 use crate::wire::rpc::{self, Error, Id};
 use crate::wire::session::Session;
@@ -129,7 +129,7 @@ impl Upgrade {
             }
             Progress::TimedOut => {
                 let message = format!("not done within {} s", DEADLINE.as_secs());
-                Err(upgrade::Error::new(rpc::TOOK_TOO_LONG, message))
+                Err(upgrade::Error::took_too_long(message))
             }
             Progress::Ended(status) => match self.failed.take() {
                 None if status.success() => Ok(()),
@@ -138,7 +138,7 @@ impl Upgrade {
                     let words = String::from_utf8_lossy(&self.complaint);
                     let words = words.lines().last().unwrap_or("it said nothing").escape_debug();
                     let message = format!("the upgrader failed ({status}): {words}");
-                    Err(upgrade::Error::new(rpc::INTERNAL_ERROR, message))
+                    Err(upgrade::Error::internal(message))
                 }
             },
         };
@@ -153,22 +153,18 @@ impl Upgrade {
                     (download.bytes, download.total) = (bytes, total);
                 }
             }
-            Some(Line::Done { stage, text }) => {
-                if stage == Stage::Download {
+            Some(Line::Done { milestone, text }) => {
+                if milestone == Milestone::Download {
                     self.download = None;
                 }
                 // From the swap on nothing is left out.
-                let target = if stage == Stage::Swap { module_path!() } else { PEER };
+                let target = if milestone == Milestone::Swap { module_path!() } else { PEER };
                 log::info!(target: target, "upgrade to {}: {text}", self.version);
             }
             Some(Line::Note { text }) => {
                 log::warn!(target: PEER, "upgrade to {}: {text}", self.version);
             }
-            Some(Line::Failed { code, message, told }) => {
-                let mut error = upgrade::Error::new(code, message);
-                error.told = told;
-                self.failed = Some(error);
-            }
+            Some(Line::Failed(error)) => self.failed = Some(error),
             None => log::debug!(target: PEER, "upgrade to {}: {line:?}", self.version),
         }
     }

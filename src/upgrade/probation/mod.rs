@@ -1,37 +1,38 @@
-//! From the swap to the verdict: a new binary is confirmed by the first acknowledged `register`,
-//! else the previous one is put back. Each step is written down before it is taken, so a process
-//! that dies in between leaves something that the next one goes on with.
+//! The agent's part of a trial, from the swap to its end: the new binary is confirmed by the first
+//! acknowledged `register`, or rolled back. Each step is written down before it is taken, so that
+//! the next process can go on where one died.
 
-use crate::host::files;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::roll_back::{self, roll_back};
-use super::state::{Cause, Moment, RolledBack, Stage, State, Trial};
+use super::binary;
+use super::guard;
+use super::leftovers;
+use super::paths;
+use super::request::{Checksum, Version};
+use super::roll_back::{Failure, roll_back};
+use super::state::{Cause, Moment, RolledBack, Stage, Trial};
 use super::store::Store;
-use super::{Checksum, Version, download_paths, guard, installed, staged, swap};
-use crate::host::files::beside;
 use crate::host::process::Identity;
 use crate::run::job::Children;
 
-/// So many starts may come to nothing.
+/// A binary that has started so often without being accepted is rolled back at its next start.
 const STARTS: u32 = 3;
-/// A confirmation that could not be written down is tried again this often.
+/// How long until a confirmation that could not be written down is tried again.
 const RETRY: Duration = Duration::from_secs(3);
-/// How long a start waits for a guard that is rolling back already, and restarts this process.
+/// How long a start waits for a guard that is rolling back and will restart this process.
 const GUARD: Duration = Duration::from_secs(10);
 
-/// What the agent knows of its own upgrades. Read once, at the start: every other process that
-/// changes it restarts the agent.
+/// The upgrades that concern this agent. Read once, at the start: every other process that changes
+/// their state restarts the agent.
 pub struct Probation {
     store: Store,
-    /// Of this very binary, until it is confirmed.
+    /// The trial of this binary, until it is confirmed.
     trial: Option<Trial>,
     rolled_back: Vec<RolledBack>,
     confirmation: Confirmation,
@@ -40,140 +41,167 @@ pub struct Probation {
 /// How far the confirmation of this binary is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Confirmation {
-    /// The gateway has not accepted this binary.
+    /// The gateway has not accepted this binary yet.
     Awaited,
-    /// The gateway has accepted it, which is to be written down then. Where `failed`, that was
-    /// tried before.
+    /// The gateway has accepted this binary. The confirmation is written down at this time; `failed`
+    /// if it could not be written before.
     Due { at: Instant, failed: bool },
-    /// There is nothing to confirm.
+    /// This binary is not on trial, or not any more.
     Done,
 }
 
-/// A trial that ended well.
+/// A trial whose binary was confirmed.
 pub struct Confirmed {
     pub version: Version,
-    /// To be run, and not waited for.
+    /// The command that stops the guard, to be run without waiting for it.
     pub call_off: Option<Vec<OsString>>,
 }
 
-/// What a start finds.
+/// What a start finds in the state.
 #[derive(PartialEq, Eq, Debug)]
 enum Finding {
     /// No trial.
     Nothing,
-    /// One that is over, with a watch that may not know.
+    /// A trial that is over. Its guard may not know.
     Over,
-    /// This binary is on trial; `watch` is for how long it is to be watched from now on, where
-    /// the guard may be gone.
-    OnTrial { trial: Trial, watch: Duration, rebooted: bool },
-    /// This binary is to be given up.
+    /// This binary is on trial, for as long as `left` from now on. `rebooted` since the start before.
+    OnTrial { trial: Trial, left: Duration, rebooted: bool },
+    /// This binary is to be rolled back.
     GivenUp { trial: Trial, cause: Cause, reason: String },
 }
 
-/// To be called at every start, before the first session: counts it, cleans up after upgrades that
-/// were cut short, keeps the watch going. A binary that has failed too often is replaced by the
-/// previous one in this very process.
+/// To be called at every start, before the first session. Counts the start, cleans up after
+/// interrupted upgrades, and sees that there is a guard. A binary that has failed too often is
+/// replaced by the previous one in this process.
 ///
 /// # Errors
-/// When the previous binary is back but can't be executed.
+/// That the previous binary is back but can't be executed.
 pub fn on_start(children: &Rc<Children>) -> io::Result<Probation> {
-    let installed = match installed() {
+    let installed = match paths::installed() {
         Ok(installed) => installed,
         Err(error) => {
             log::warn!("{error}");
-            let gone = fs::read_link("/proc/self/exe").unwrap_or_default();
+            let gone = paths::started_from().unwrap_or_default();
             return Ok(Probation::new(Store::open(&gone), None, Vec::new()));
         }
     };
     let store = Store::open(&installed);
-    let own = || swap::checksum(Path::new("/proc/self/exe"));
+    let own = || binary::checksum(Path::new("/proc/self/exe"));
     let trial = match settle(&store, &installed, own) {
         Finding::Nothing => None,
         Finding::Over => {
             guard::call_off_now(children);
             None
         }
-        Finding::OnTrial { trial, watch, rebooted } => {
-            tell(&trial, watch);
-            // A guard of systemd's is lost with the machine only.
-            let is_gone = rebooted || !guard::is_systemds(&trial);
-            let armed = if is_gone { guard::arm(&trial, &store, watch, children) } else { Ok(()) };
-            if let Err(error) = armed {
-                log::error!(
-                    "nothing will roll back version {} if it fails: the guard can't be started: \
-                     {error}",
-                    trial.version
-                );
+        Finding::OnTrial { trial, left, rebooted } => {
+            tell(&trial, left);
+            // A unit of systemd's outlives the agent, but not a reboot.
+            if rebooted || !guard::is_systemds(&trial) {
+                arm(&trial, &store, left, children);
             }
             Some(trial)
         }
         Finding::GivenUp { trial, cause, reason } => {
-            match roll_back(&store, &trial, cause, &reason, Some(GUARD)) {
-                Ok(Some(trial)) => {
-                    guard::call_off_now(children);
-                    let mut previous = Command::new(trial.installed);
-                    return Err(previous.args(std::env::args_os().skip(1)).exec());
-                }
-                Ok(None) => {}
-                // Better this version than none; the guard tries again.
-                Err(roll_back::Failure { message, .. }) => log::error!("{message}"),
-            }
+            go_back(&store, &trial, cause, &reason, children)?;
             None
         }
     };
     let rolled_back = store.read().rolled_back;
-    for untold in rolled_back.iter().filter(|before| trial.is_none() && !before.reported) {
-        // The guard has said so in a journal of its own.
-        log::warn!("{}", untold.in_words());
+    if trial.is_none() {
+        // The guard has its own journal. The agent's has the line too.
+        let unreported = rolled_back.iter().filter(|before| !before.reported);
+        unreported.for_each(|before| log::warn!("{}", before.in_words()));
     }
     Ok(Probation::new(store, trial, rolled_back))
 }
 
-/// Says that this binary is on trial, and whom to ask while it does not work.
-fn tell(trial: &Trial, watch: Duration) {
+/// Starts the guard again.
+fn arm(trial: &Trial, store: &Store, left: Duration, children: &Rc<Children>) {
+    if let Err(error) = guard::arm(trial, store, left, children) {
+        log::error!(
+            "the guard can't be started: {error}; if version {} fails, it will not be rolled back \
+             automatically",
+            trial.version
+        );
+    }
+}
+
+/// Rolls back this binary and executes the previous one. Returns where this binary stays.
+///
+/// # Errors
+/// That the previous binary is back but can't be executed.
+fn go_back(
+    store: &Store,
+    trial: &Trial,
+    cause: Cause,
+    reason: &str,
+    children: &Rc<Children>,
+) -> io::Result<()> {
+    match roll_back(store, trial, cause, reason, Some(GUARD)) {
+        Ok(Some(done)) => {
+            done.write_down(store, cause, reason);
+            guard::call_off_now(children);
+            let mut previous = Command::new(&done.trial.installed);
+            Err(previous.args(std::env::args_os().skip(1)).exec())
+        }
+        Ok(None) => Ok(()),
+        // A bad version is better than no agent. The guard tries again.
+        Err(Failure { message, .. }) => {
+            log::error!("{message}");
+            Ok(())
+        }
+    }
+}
+
+/// Logs that this binary is on trial, and the command that finds out why it fails.
+fn tell(trial: &Trial, left: Duration) {
     let Trial { version, starts, .. } = trial;
     log::info!(
         "trial of version {version}, start {starts} of {STARTS}: will be rolled back in {} s unless \
          the gateway accepts it; if it does not work: sudo {} doctor",
-        watch.as_secs(),
+        left.as_secs(),
         trial.previous().display()
     );
 }
 
-/// Finds out what the last processes have left, puts it in order, and counts this start.
+/// Reads what the last processes have left, cleans up after them, and counts this start. `own` is
+/// this binary's checksum.
 fn settle(store: &Store, installed: &Path, own: impl FnOnce() -> io::Result<Checksum>) -> Finding {
-    // Where the folder is missing there is nothing to clean either.
+    // An error means that there is no folder, so there is nothing to clean.
     let _ = store.clean();
-    // One that is still at work, started by hand, cleans up by itself.
+    // An upgrade by hand that is still at work holds the lock, and cleans up itself.
     if store.read().unfinished.is_some()
         && let Ok(_lock) = store.inherit_upgrade()
         && let Some(version) = store.read().unfinished
     {
-        log::info!("cleaning up after an upgrade to version {version} that was cut short");
-        clean(store, installed, &version);
-        change(store, |state| state.unfinished = None);
+        log::info!("cleaning up after an interrupted upgrade to version {version}");
+        leftovers::clean(store, installed, &version);
+        store.change_or_log(|state| state.unfinished = None);
     }
     let state = store.read();
-    // Another agent's, which shares the folder, is its own business.
+    // The trial of another agent, which shares the folder, is left alone.
     let Some(trial) = state.trial.filter(|trial| trial.installed == installed) else {
         return Finding::Nothing;
     };
     let own = match own() {
         Ok(own) => own,
         Err(error) => {
-            log::error!("can't tell whether this version is on probation: {error}");
+            log::error!("can't read this binary to find out whether it is on trial: {error}");
             return Finding::Nothing;
         }
     };
     if own != trial.checksum {
-        clean(store, installed, &trial.version);
+        leftovers::clean(store, installed, &trial.version);
         match &trial.stage {
             Stage::Staged => {
-                log::info!("version {} never got into place; it is forgotten", trial.version);
-                change(store, |state| state.trial = None);
+                log::info!(
+                    "the upgrade to version {} ended before the swap; the installed version stays",
+                    trial.version
+                );
+                store.change_or_log(|state| state.trial = None);
             }
             Stage::RollingBack { reason, cause } => {
-                change(store, |state| state.give_up(&trial, *cause, reason));
+                store.change_or_log(|state| state.give_up(&trial, *cause, reason));
             }
         }
         return Finding::Over;
@@ -186,38 +214,15 @@ fn settle(store: &Store, installed: &Path, own: impl FnOnce() -> io::Result<Chec
         let reason = format!("it started and ended {STARTS} times");
         return Finding::GivenUp { trial, cause: Cause::Crashed, reason };
     }
-    let left = trial.left();
-    let rebooted = left.is_none();
-    let watch = left.unwrap_or(Duration::from_secs(trial.probation));
+    let (rebooted, whole) = (trial.left().is_none(), Duration::from_secs(trial.probation));
+    let left = trial.left().unwrap_or(whole).max(Duration::from_secs(1));
     let mut trial = trial.run_by(Identity::of(std::process::id()));
     trial.starts += 1;
     if rebooted {
         trial.since = Moment::now();
     }
-    change(store, |state| state.trial = Some(trial.clone()));
-    Finding::OnTrial { trial, watch: watch.max(Duration::from_secs(1)), rebooted }
-}
-
-/// Removes what an upgrade to `version` may have left; the previous binary stays.
-pub(super) fn clean(store: &Store, installed: &Path, version: &Version) {
-    let beside: [PathBuf; 2] = [staged(installed), beside(installed, ".prev.new")];
-    let [first, second] = download_paths(store, version);
-    // Another user may have put something at the first place, which then stays.
-    if let Err(error) = files::remove(&first) {
-        log::debug!("{}", files::on("remove", &first, &error));
-    }
-    for path in beside.into_iter().chain([second]) {
-        if let Err(error) = files::remove(&path) {
-            log::warn!("{}", files::on("remove", &path, &error));
-        }
-    }
-}
-
-/// A change that is wanted, but that nothing depends on.
-fn change(store: &Store, change: impl FnOnce(&mut State)) {
-    if let Err(error) = store.change(change) {
-        log::error!("{}", files::on("write", store.path(), &error));
-    }
+    store.change_or_log(|state| state.trial = Some(trial.clone()));
+    Finding::OnTrial { trial, left, rebooted }
 }
 
 impl Probation {
@@ -231,19 +236,19 @@ impl Probation {
         self.trial.as_ref()
     }
 
-    /// The gateway has accepted this binary. [`Probation::turn`] writes that down.
+    /// Notes that the gateway has accepted this binary. [`Probation::turn`] writes it to the disk.
     pub fn accepted(&mut self, now: Instant) {
         if self.confirmation == Confirmation::Awaited {
             self.confirmation = Confirmation::Due { at: now, failed: false };
         }
     }
 
-    /// The gateway has answered the `register` of this binary, and did not accept it.
+    /// Writes down that the gateway has refused the `register` of this binary.
     pub fn refused(&mut self) {
         let Some(trial) = self.trial.as_mut().filter(|trial| !trial.refused) else { return };
         trial.refused = true;
         let checksum = trial.checksum;
-        change(&self.store, |state| {
+        self.store.change_or_log(|state| {
             let ours = state.trial.as_mut().filter(|there| there.checksum == checksum);
             ours.into_iter().for_each(|there| there.refused = true);
         });
@@ -257,7 +262,7 @@ impl Probation {
         }
     }
 
-    /// Writes down that this binary is confirmed, where that is due. What to run then.
+    /// Writes down that this binary is confirmed, where that is due.
     pub fn turn(&mut self, now: Instant) -> Option<Confirmed> {
         let is_due = self.deadline().is_some_and(|due| now >= due);
         let trial = self.trial.as_ref().filter(|_| is_due)?;
@@ -279,9 +284,11 @@ impl Probation {
                 self.confirmation = Confirmation::Done;
                 Some(Confirmed { version, call_off: guard::call_off() })
             }
-            // The guard was faster; it restarts the service.
+            // The guard is rolling back already. It restarts the service.
             Ok(false) => {
-                log::warn!("version {version} was accepted after its deadline; it is rolled back");
+                log::warn!(
+                    "version {version} was accepted by the gateway after its deadline; rolling back"
+                );
                 self.trial = None;
                 self.confirmation = Confirmation::Done;
                 None
@@ -290,8 +297,10 @@ impl Probation {
                 if !matches!(self.confirmation, Confirmation::Due { failed: true, .. }) {
                     let path = self.store.path().display();
                     log::error!(
-                        "version {version} is accepted, but that can't be written to {path}: \
-                         {error}; it is tried again until version {version} is rolled back"
+                        "version {version} was accepted, but this can't be written to {path}: \
+                         {error}; without that, version {version} will be rolled back; trying \
+                         again every {} s",
+                        RETRY.as_secs()
                     );
                 }
                 self.confirmation = Confirmation::Due { at: now + RETRY, failed: true };
@@ -300,16 +309,16 @@ impl Probation {
         }
     }
 
-    /// The roll-backs that the gateway does not know of.
+    /// The roll-backs that the gateway has not heard of.
     pub fn unreported(&self) -> impl Iterator<Item = &RolledBack> {
         self.rolled_back.iter().filter(|rolled_back| !rolled_back.reported)
     }
 
-    /// The gateway has been told.
+    /// Writes down that the gateway has heard of all roll-backs.
     pub fn mark_reported(&mut self) {
         let mark = |all: &mut Vec<RolledBack>| all.iter_mut().for_each(|one| one.reported = true);
         mark(&mut self.rolled_back);
-        change(&self.store, |state| mark(&mut state.rolled_back));
+        self.store.change_or_log(|state| mark(&mut state.rolled_back));
     }
 }
 

@@ -1,7 +1,14 @@
 //! A crash between any two steps of a probation, and what the next start makes of it.
 
 use super::*;
-use crate::upgrade::previous;
+use crate::upgrade::paths::{download_paths, previous, staged};
+use crate::upgrade::roll_back;
+use crate::upgrade::state::State;
+use crate::upgrade::upgrader::swap;
+
+use std::fs;
+use std::path::PathBuf;
+
 use crate::upgrade::tests::{Folder, checksum_of, trial};
 
 /// A machine on which the upgrade from `old` to `new` has come as far as a test wants.
@@ -46,8 +53,12 @@ impl Machine {
 
     /// A roll-back as the guard does it, which does not wait for another.
     fn roll_back(&self, trial: &Trial) -> Result<Option<Trial>, roll_back::Failure> {
-        let patience = Some(Duration::ZERO);
-        roll_back(&self.store, trial, Cause::Unacknowledged, "why", patience)
+        let (patience, cause) = (Some(Duration::ZERO), Cause::Unacknowledged);
+        let done = roll_back(&self.store, trial, cause, "why", patience)?;
+        Ok(done.map(|done| {
+            done.write_down(&self.store, cause, "why");
+            done.trial
+        }))
     }
 
     /// The trial as it stands on disk once its roll-back was decided on.
@@ -70,7 +81,7 @@ impl Machine {
 fn killed_while_downloading_or_staging() {
     let machine = Machine::new();
     let version = Version::try_from(format!("0.1.{}", std::process::id())).unwrap();
-    let downloads = download_paths(&machine.store, &version);
+    let downloads = download_paths(machine.store.folder(), &version);
     downloads.iter().for_each(|download| fs::write(download, "half").unwrap());
     machine.folder.file("agent.new", b"half");
     machine.store.change(|state| state.unfinished = Some(version)).unwrap();
@@ -131,17 +142,18 @@ fn killed_after_the_swap_the_new_one_is_on_trial_and_three_starts_are_all_it_has
     swap::keep_previous(&machine.installed).unwrap();
     machine.swap();
     for start in 1..=3 {
-        let Finding::OnTrial { trial, watch, rebooted } = machine.start() else {
+        let Finding::OnTrial { trial, left, rebooted } = machine.start() else {
             panic!("not on trial at start {start}")
         };
         assert_eq!((trial.starts, rebooted), (start, false));
-        assert!(watch <= Duration::from_secs(120) && watch > Duration::from_secs(100));
+        assert!(left <= Duration::from_secs(120) && left > Duration::from_secs(100));
     }
     let Finding::GivenUp { trial, cause, reason } = machine.start() else {
         panic!("a fourth start")
     };
     assert_eq!((cause, &*reason), (Cause::Crashed, "it started and ended 3 times"));
-    roll_back(&machine.store, &trial, cause, &reason, None).unwrap().unwrap();
+    let done = roll_back(&machine.store, &trial, cause, &reason, None).unwrap().unwrap();
+    done.write_down(&machine.store, cause, &reason);
     assert_eq!(machine.content(), b"old");
     assert_eq!(machine.rolled_back().unwrap(), reason);
     assert_eq!(machine.start(), Finding::Nothing);
@@ -156,8 +168,8 @@ fn after_a_reboot_probation_begins_anew() {
     let json = fs::read_to_string(machine.store.path()).unwrap();
     let boot = json.split("\"boot\":\"").nth(1).unwrap().split('"').next().unwrap();
     fs::write(machine.store.path(), json.replace(boot, "another")).unwrap();
-    let Finding::OnTrial { watch, rebooted, .. } = machine.start() else { panic!("not on trial") };
-    assert_eq!((watch, rebooted), (Duration::from_secs(120), true));
+    let Finding::OnTrial { left, rebooted, .. } = machine.start() else { panic!("not on trial") };
+    assert_eq!((left, rebooted), (Duration::from_secs(120), true));
     let Finding::OnTrial { rebooted, .. } = machine.start() else { panic!("not on trial") };
     assert!(!rebooted);
 }
@@ -172,7 +184,7 @@ fn a_roll_back_killed_at_any_step_is_gone_on_with() {
         machine.swap();
         let decided = machine.decide();
         if exchanged {
-            swap::put_back(&trial.previous(), &machine.installed).unwrap();
+            binary::put_back(&trial.previous(), &machine.installed).unwrap();
             assert_eq!(machine.start(), Finding::Over);
         } else {
             let (cause, reason) = (Cause::Crashed, "why".to_owned());
@@ -181,7 +193,7 @@ fn a_roll_back_killed_at_any_step_is_gone_on_with() {
         }
         assert_eq!(machine.content(), b"old");
         assert_eq!(machine.rolled_back().as_deref(), Some("why"));
-        assert_eq!(machine.folder.names(), ["agent", "upgrade.json"]);
+        assert_eq!(machine.folder.names(), ["agent", "agent.prev", "upgrade.json"]);
     }
 }
 
@@ -225,7 +237,7 @@ fn a_roll_back_needs_no_state_that_can_be_read() {
     assert!(machine.roll_back(&trial).unwrap().is_some());
     assert_eq!(machine.content(), b"old");
     assert_eq!(machine.rolled_back().as_deref(), Some("why"));
-    assert_eq!(machine.folder.names(), ["agent", "upgrade.json", "upgrade.json.bad"]);
+    assert_eq!(machine.folder.names(), ["agent", "agent.prev", "upgrade.json", "upgrade.json.bad"]);
 }
 
 #[test]
@@ -303,7 +315,9 @@ fn a_roll_back_needs_no_state_that_can_be_written() {
     swap::keep_previous(&machine.installed).unwrap();
     machine.swap();
     fs::create_dir(machine.folder.path().join("upgrade.json.tmp")).unwrap();
-    assert_eq!(machine.roll_back(&trial).unwrap(), Some(trial));
+    assert!(machine.roll_back(&trial).unwrap().is_some());
+    // There was room in reserve for that.
+    assert_eq!(machine.rolled_back().as_deref(), Some("why"));
     assert_eq!(machine.content(), b"old");
 }
 
@@ -318,9 +332,8 @@ fn a_roll_back_is_reported_once() {
     assert!(probation.unreported().next().is_none());
     let rolled_back = machine.store.read().rolled_back.pop().unwrap();
     assert!(rolled_back.reported);
-    let error = rolled_back.error();
-    assert_eq!(error.code, crate::wire::rpc::UNFIT);
-    assert!(error.to_string().contains("was rolled back at 2"), "{error}");
-    assert!(error.to_string().contains(": why; this binary is refused"), "{error}");
+    let words = rolled_back.in_words();
+    assert!(words.contains("was rolled back at 2"), "{words}");
+    assert!(words.contains(": why; this binary is refused"), "{words}");
     assert_eq!(previous(&machine.installed), trial.previous());
 }

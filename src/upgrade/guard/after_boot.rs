@@ -1,8 +1,8 @@
-//! The watch over a probation that a reboot falls into.
+//! The guard of the next boot: a reboot ends the guard's process, and the new binary may not run at
+//! all. Two unit files in `/etc` start a guard at the next boot, if they still exist then.
 //!
-//! A transient timer of systemd's ends with the machine, and the new binary may not run at all. So
-//! two unit files say the same to the next boot, which reads them if they are still there then.
-//! Nothing has to be reloaded for them, neither now nor when they go.
+//! Systemd reads unit files at the boot, so nothing has to be reloaded when they are written or
+//! removed.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -10,16 +10,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-pub const TIMER: &str = "vmkit-agent-rollback-boot.timer";
-const SERVICE: &str = "vmkit-agent-rollback-boot.service";
+use super::systemd::BOOT_SERVICE as SERVICE;
+use super::systemd::BOOT_TIMER as TIMER;
+use crate::host::files;
+
 const FOLDER: &str = "/etc/systemd/system";
-/// What has systemd start a timer at boot.
+/// The folder of links to the timers that systemd starts at boot.
 const WANTS: &str = "/etc/systemd/system/timers.target.wants";
 
-/// From the next boot on, `command` runs `after` so many seconds.
+/// Has every later boot run `command` after so many seconds.
 ///
 /// # Errors
-/// When `/etc` can't be written to.
+/// The operating system's own, where `/etc` can't be written to.
 pub fn arm(command: &[OsString], after: &str) -> io::Result<()> {
     let words: Vec<String> = command.iter().map(|word| quoted(&word.to_string_lossy())).collect();
     let service = format!(
@@ -40,30 +42,23 @@ pub fn arm(command: &[OsString], after: &str) -> io::Result<()> {
     fs::create_dir_all(WANTS)?;
     write(SERVICE, &service)?;
     write(TIMER, &timer)?;
-    call_off_link()?;
+    files::remove(&link())?;
     symlink(path(TIMER), link())?;
     File::open(WANTS)?.sync_all()?;
     File::open(FOLDER)?.sync_all()
 }
 
-/// The next boot is not to do anything.
+/// Removes the unit files.
 pub fn call_off() {
     for path in files() {
-        // Mostly there is none; and one that stays finds its trial over.
+        // Mostly there are none. A guard whose files stay finds its trial over, and ends.
         let _ = fs::remove_file(path);
     }
 }
 
-/// All that there is of it, in the order in which it goes.
+/// The paths of the unit files and the link, in the order of their removal.
 pub fn files() -> [PathBuf; 3] {
     [link(), path(TIMER), path(SERVICE)]
-}
-
-fn call_off_link() -> io::Result<()> {
-    match fs::remove_file(link()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn write(name: &str, text: &str) -> io::Result<()> {
@@ -80,7 +75,7 @@ fn link() -> PathBuf {
     Path::new(WANTS).join(TIMER)
 }
 
-/// A word of a command as systemd reads it: nothing in it stands for anything else.
+/// A word of a command line in a unit file, with everything escaped that systemd expands.
 fn quoted(word: &str) -> String {
     let escaped = word.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", escaped.replace('%', "%%").replace('$', "$$"))
@@ -91,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_stand_for_themselves() {
+    fn systemd_expands_nothing_in_a_quoted_word() {
         assert_eq!(
             quoted("/usr/local/bin/vmkit-agent.prev"),
             "\"/usr/local/bin/vmkit-agent.prev\""

@@ -1,48 +1,59 @@
-//! What the upgrader tells, the agent or a person, and whether anybody still listens.
+//! What the upgrader tells the agent or the person that started it, and whether they still want
+//! the upgrade.
+//!
+//! ureq's connections and resolver share the reporter, and ureq's traits ask that such values be
+//! `Send` and `Sync`. So its members are atomics and a mutex, in a program of one thread.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::report::{Line, Stage};
-use super::{DEADLINE, DownloadUrl, Error};
 use crate::run::wait;
-use crate::wire::rpc;
+use crate::upgrade::error::Error;
+use crate::upgrade::report::Line;
+use crate::upgrade::report::Milestone;
+use crate::upgrade::request::DownloadUrl;
 
+/// How long an upgrade may take up to the swap.
+pub const DEADLINE: Duration = Duration::from_secs(600);
 /// How often the agent hears of a download.
 const OFTEN: Duration = Duration::from_secs(1);
-/// How often a person does.
+/// How often a person hears of a download.
 const SELDOM: Duration = Duration::from_secs(5);
 
-/// Shared with the connection, which looks here while a server says nothing.
-pub struct Story {
+pub struct Reporter {
+    /// Whether the agent listens, and not a person.
     supervised: bool,
-    /// When a person's upgrade is given up. The agent ends its upgrader itself.
+    /// When a person's upgrade is given up. None for the agent, which ends its upgrader itself.
     deadline: Option<Instant>,
     signalled: Arc<AtomicBool>,
+    /// Standard output could not be written to.
     unheard: AtomicBool,
     bytes: AtomicU64,
-    /// Zero while it is not known.
+    /// 0 while the size is unknown.
     total: AtomicU64,
-    /// Whether the download has led to a place that not everybody can reach.
+    /// The download has led to an address that is not public.
     inside: AtomicBool,
+    /// When the progress is told next.
     next: Mutex<Instant>,
 }
 
-impl Story {
-    /// `supervised`: for the agent, in [`Line`]s; else for a person.
-    pub fn new(supervised: bool) -> io::Result<Arc<Story>> {
-        Story::until(supervised, (!supervised).then(|| Instant::now() + DEADLINE))
+impl Reporter {
+    /// `supervised`: for the agent, as [`Line`]s; otherwise for a person.
+    ///
+    /// # Errors
+    /// The operating system's own, of a signal handler.
+    pub fn new(supervised: bool) -> io::Result<Arc<Reporter>> {
+        Reporter::until(supervised, (!supervised).then(|| Instant::now() + DEADLINE))
     }
 
-    /// The same with another deadline.
-    fn until(supervised: bool, deadline: Option<Instant>) -> io::Result<Arc<Story>> {
+    fn until(supervised: bool, deadline: Option<Instant>) -> io::Result<Arc<Reporter>> {
         let signalled = Arc::new(AtomicBool::new(false));
         for signal in wait::endings() {
             signal_hook::flag::register(signal, Arc::clone(&signalled))?;
         }
-        Ok(Arc::new(Story {
+        Ok(Arc::new(Reporter {
             supervised,
             deadline,
             signalled,
@@ -54,67 +65,66 @@ impl Story {
         }))
     }
 
-    /// A stage is over.
+    /// Tells that a step has succeeded.
     ///
     /// # Errors
-    /// As [`Story::still_wanted`].
-    pub fn done(&self, stage: Stage, text: String) -> io::Result<()> {
-        self.say(&Line::Done { stage, text });
+    /// As [`Reporter::still_wanted`].
+    pub fn done(&self, milestone: Milestone, text: String) -> Result<(), Error> {
+        self.say(&Line::Done { milestone, text });
         self.check()
     }
 
-    /// Something that the log's readers should know.
+    /// Tells a warning.
     ///
     /// # Errors
-    /// As [`Story::still_wanted`].
-    pub fn note(&self, text: &str) -> io::Result<()> {
-        self.say(&Line::Note { text: text.to_owned() });
+    /// As [`Reporter::still_wanted`].
+    pub fn note(&self, text: String) -> Result<(), Error> {
+        self.say(&Line::Note { text });
         self.check()
     }
 
-    /// Whether it is told to the agent, and the gateway wants the upgrade.
+    /// Whether the gateway has asked for the upgrade, and not a person.
     pub fn is_supervised(&self) -> bool {
         self.supervised
     }
 
-    pub fn failed(&self, error: &Error) {
-        let (message, told) = (error.to_string(), error.told.clone());
-        self.say(&Line::Failed { code: error.code, message, told });
+    pub fn failed(&self, error: Error) {
+        self.say(&Line::Failed(error));
     }
 
-    /// The download goes to a place that not everybody can reach: from here on the gateway hears
-    /// no reason of what fails on the way, for [`Story::seal`] takes it out.
+    /// The download leads to an address that is not public. From here on [`Reporter::seal`] keeps
+    /// the reasons of failures from the gateway.
     pub fn leads_inside(&self) {
         self.inside.store(true, Ordering::Relaxed);
     }
 
-    /// What fetching `url` has failed with, good to be told.
+    /// The failure of fetching `url`, with no more for the gateway than it may hear.
     pub fn seal(&self, url: &DownloadUrl, error: Error) -> Error {
         if self.inside.load(Ordering::Relaxed) { error.sealed(url) } else { error }
     }
 
-    /// A download has come this far.
+    /// The download has come this far.
     ///
     /// # Errors
-    /// As [`Story::still_wanted`].
-    pub fn progress(&self, bytes: u64, total: Option<u64>) -> io::Result<()> {
+    /// As [`Reporter::still_wanted`].
+    pub fn progress(&self, bytes: u64, total: Option<u64>) -> Result<(), Error> {
         self.bytes.store(bytes, Ordering::Relaxed);
         self.total.store(total.unwrap_or_default(), Ordering::Relaxed);
         self.still_wanted()
     }
 
-    /// Says the last of the progress.
+    /// Tells the agent the size of the whole download.
     pub fn downloaded(&self) {
         if self.supervised {
             self.say(&self.so_far());
         }
     }
 
-    /// Says how far the download is when it is time to.
+    /// Tells the progress where that is due.
     ///
     /// # Errors
-    /// When a signal has asked for the end, nobody listens any more, or it has taken too long.
-    pub fn still_wanted(&self) -> io::Result<()> {
+    /// Why the upgrade has to end: a signal, a listener that is gone, or the deadline.
+    pub fn still_wanted(&self) -> Result<(), Error> {
         let now = Instant::now();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if now >= *next {
@@ -125,26 +135,24 @@ impl Story {
         self.check()
     }
 
-    /// Why it is to end, if it is.
-    pub fn over(&self) -> Option<Error> {
-        let error = |message: &str| Some(Error::new(rpc::INTERNAL_ERROR, message));
+    /// Why the upgrade has to end. None while it may go on.
+    pub fn reason_to_stop(&self) -> Option<Error> {
         if self.signalled.load(Ordering::Relaxed) {
-            error("the upgrade was stopped by a signal; nothing was changed")
+            Some(Error::internal("the upgrade was stopped by a signal; nothing was changed"))
         } else if self.supervised && self.unheard.load(Ordering::Relaxed) {
-            error("the agent that wanted the upgrade is gone; nothing was changed")
+            Some(Error::internal("the agent that wanted the upgrade is gone; nothing was changed"))
         } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            let seconds = DEADLINE.as_secs();
-            let message = format!(
-                "not done within {seconds} s; nothing was changed, try again or use a faster server"
-            );
-            Some(Error::new(rpc::TOOK_TOO_LONG, message))
+            Some(Error::took_too_long(format!(
+                "not done within {} s; nothing was changed, try again or use a faster server",
+                DEADLINE.as_secs()
+            )))
         } else {
             None
         }
     }
 
-    fn check(&self) -> io::Result<()> {
-        self.over().map_or(Ok(()), |error| Err(io::Error::other(error.to_string())))
+    fn check(&self) -> Result<(), Error> {
+        self.reason_to_stop().map_or(Ok(()), Err)
     }
 
     fn so_far(&self) -> Line {
@@ -153,21 +161,17 @@ impl Story {
     }
 
     fn say(&self, line: &Line) {
-        let said = match (self.supervised, line) {
-            (true, line) => writeln!(io::stdout(), "{line}"),
+        let text = match (self.supervised, line) {
+            (true, line) => line.to_string(),
             (false, Line::Progress { bytes, total: Some(total) }) => {
-                writeln!(io::stdout(), "downloading: {bytes} of {total} bytes")
+                format!("downloading: {bytes} of {total} bytes")
             }
-            (false, Line::Progress { bytes, total: None }) => {
-                writeln!(io::stdout(), "downloading: {bytes} bytes")
-            }
-            (false, Line::Done { text, .. } | Line::Note { text }) => {
-                writeln!(io::stdout(), "{text}")
-            }
-            // main prints it.
-            (false, Line::Failed { .. }) => Ok(()),
+            (false, Line::Progress { bytes, total: None }) => format!("downloading: {bytes} bytes"),
+            (false, Line::Done { text, .. } | Line::Note { text }) => text.clone(),
+            // main prints the error.
+            (false, Line::Failed(_)) => return,
         };
-        if said.is_err() {
+        if writeln!(io::stdout(), "{text}").is_err() {
             self.unheard.store(true, Ordering::Relaxed);
         }
     }
@@ -179,12 +183,13 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    use super::super::{DownloadUrl, connect, fetch};
+    use super::super::{connect, fetch};
     use super::*;
     use crate::config::trust;
     use crate::config::{ReleaseKey, UpgradeConfig};
+    use crate::upgrade::error::Kind;
 
-    /// A server that says something all the time, which is no reason to wait for its end.
+    /// Some bytes now and then do not make up for a missed deadline.
     #[test]
     fn a_server_that_drips_is_given_up_at_the_deadline() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -208,24 +213,24 @@ mod tests {
             restart_command: None,
         };
         let began = Instant::now();
-        let story = Story::until(false, Some(began + Duration::from_millis(500))).unwrap();
-        let client = connect::client(&config, &story);
+        let reporter = Reporter::until(false, Some(began + Duration::from_millis(500))).unwrap();
+        let client = connect::client(&config, &reporter);
         let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
         let key = ReleaseKey::choose(Some(key)).unwrap().unwrap();
         let url = DownloadUrl::check(&url).unwrap();
-        assert!(fetch::signature_of(&client, &url, &key, &story).is_err());
+        assert!(fetch::signature_of(&client, &url, &key, &reporter).is_err());
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-        let why = story.over().unwrap();
-        assert_eq!(why.code, rpc::TOOK_TOO_LONG);
+        let why = reporter.reason_to_stop().unwrap();
+        assert_eq!(why.kind, Kind::TookTooLong);
         assert!(why.to_string().starts_with("not done within 600 s; nothing was changed"));
         drip.join().unwrap();
     }
 
-    /// The agent looks after its own upgrader, and a person's has so long.
+    /// The agent ends its own upgrader.
     #[test]
-    fn a_persons_upgrade_has_a_deadline() {
-        assert_eq!(Story::new(true).unwrap().deadline, None);
-        let left = Story::new(false).unwrap().deadline.unwrap() - Instant::now();
+    fn only_a_persons_upgrade_has_a_deadline() {
+        assert_eq!(Reporter::new(true).unwrap().deadline, None);
+        let left = Reporter::new(false).unwrap().deadline.unwrap() - Instant::now();
         assert!(left <= DEADLINE && left > DEADLINE - Duration::from_secs(10), "{left:?}");
     }
 }

@@ -1,11 +1,11 @@
-//! Whose file it is, and what for: a minisign signature over the download.
+//! The release key's signature over the download, as minisign makes it.
 //!
-//! Only signatures of the file's hash are taken, minisign's own default for years: those of the
-//! legacy kind are over the whole file, which would have to be in memory.
+//! Only signatures of the file's hash are accepted, minisign's default since version 0.10. A legacy
+//! signature is over the whole file, which would have to be in memory.
 //!
-//! The signature's trusted comment, which is signed too, says what the file is. Without that, who
-//! holds the gateway and not the key could play any old signature again: another release, another
-//! architecture's, another program of the same key.
+//! The signature's trusted comment, which is signed too, says what the file is. Otherwise an
+//! attacker with the gateway, but without the key, could replay the signature of an older release,
+//! of another architecture, or of another program that has the same key.
 
 use std::cmp::Ordering;
 use std::fs::File;
@@ -13,26 +13,27 @@ use std::io::{ErrorKind, Read, Seek};
 
 use minisign_verify::{Error as MinisignError, Signature};
 
-use super::{DownloadUrl, Error, Version};
 use crate::config::ReleaseKey;
 use crate::host::version::ARCH;
+use crate::upgrade::error::Error;
+use crate::upgrade::request::{DownloadUrl, Version};
 
-/// A signature file, and a bit more than one ever is.
+/// The longest signature file, in bytes. Real ones have about 300.
 pub const LIMIT: u64 = 4096;
 
-/// What a signature has to be for.
+/// The release that a signature has to be for.
 pub struct Signed<'a> {
-    /// Where the signature came from.
+    /// The URL of the signature.
     pub url: DownloadUrl,
     pub version: &'a Version,
 }
 
 impl Signed<'_> {
-    /// Whether `signature` is `key`'s over `file`, as this version for this architecture. Gives the
-    /// version that the signature says it replaces.
+    /// Checks that `signature` is made with `key`, over `file`, for this version and architecture.
+    /// Returns the version that follows `replaces` in the trusted comment, if any.
     ///
     /// # Errors
-    /// [`crate::wire::rpc::CHECKSUM_MISMATCH`]: it is not.
+    /// [`crate::upgrade::error::Kind::Mismatch`].
     pub fn verify(
         &self,
         file: &mut File,
@@ -51,7 +52,9 @@ impl Signed<'_> {
                 }
                 other => other.to_string(),
             };
-            Error::mismatch(format!("bad signature: {url} {why}; an upgrade needs one by {key}"))
+            Error::mismatch(format!(
+                "bad signature: {url} {why}; an upgrade needs a signature by {key}"
+            ))
         };
         let signature = Signature::decode(signature).map_err(refuse)?;
         let mut verifier = key.verifier(&signature).map_err(refuse)?;
@@ -60,7 +63,7 @@ impl Signed<'_> {
         let mut buffer = vec![0; 128 * 1024];
         loop {
             match file.read(&mut buffer) {
-                // Over the trusted comment as well.
+                // Also checks the signature over the trusted comment.
                 Ok(0) => break verifier.finalize().map_err(refuse)?,
                 Ok(count) => verifier.update(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -70,7 +73,7 @@ impl Signed<'_> {
         self.replaced(signature.trusted_comment())
     }
 
-    /// The version that a trusted comment names as the one to be replaced.
+    /// The version that follows `replaces` in a trusted comment.
     fn replaced(&self, comment: &str) -> Result<Option<String>, Error> {
         let needed = trusted_comment(self.version);
         let replaced = match comment.strip_prefix(&needed) {
@@ -82,7 +85,7 @@ impl Signed<'_> {
             _ => {
                 let comment: String = comment.chars().take(200).collect();
                 Err(Error::mismatch(format!(
-                    "bad signature: the trusted comment of {} is {comment:?}, needed is \
+                    "bad signature: the trusted comment of {} is {comment:?}, not \
                      {needed:?}; is it this release, for this architecture?",
                     self.url
                 )))
@@ -91,17 +94,17 @@ impl Signed<'_> {
     }
 }
 
-/// What a signature says of a release for this machine.
+/// The trusted comment of a release for this architecture.
 fn trusted_comment(version: &Version) -> String {
     format!("vmkit-agent {version} linux/{ARCH}")
 }
 
-/// Whether a gateway may have `version` installed in the place of the `running` one: not when it
-/// is lower, unless its signature says that it `replaces` just that one. Whoever holds the key can
-/// send a fleet back; whoever only holds the gateway can't.
+/// Checks whether a gateway may install `version` in the place of the `running` one. A lower version
+/// is refused unless its signature says that it `replaces` the running one: a downgrade takes the
+/// release key, the gateway alone can't order it.
 ///
 /// # Errors
-/// [`crate::wire::rpc::FORBIDDEN`].
+/// [`crate::upgrade::error::Kind::Forbidden`].
 pub fn check_floor(version: &Version, running: &str, replaces: Option<&str>) -> Result<(), Error> {
     let is_lower = Version::try_from(running.to_owned())
         .is_ok_and(|running| version.order(&running) == Ordering::Less);
@@ -111,7 +114,7 @@ pub fn check_floor(version: &Version, running: &str, replaces: Option<&str>) -> 
     let needed = trusted_comment(version);
     Err(Error::forbidden(format!(
         "version {version} is lower than the running {running}; sign it with the trusted comment \
-         \"{needed} replaces {running}\", or run vmkit-agent upgrade on the machine"
+         \"{needed} replaces {running}\", or run sudo vmkit-agent upgrade on the machine"
     )))
 }
 
@@ -141,7 +144,7 @@ QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfN
         let key = ReleaseKey::choose(Some(KEY)).unwrap().unwrap();
         let outcome = signed.verify(&mut file, signature, &key);
         outcome.map(drop).map_err(|error| {
-            assert_eq!(error.code, crate::wire::rpc::CHECKSUM_MISMATCH);
+            assert_eq!(error.kind, crate::upgrade::error::Kind::Mismatch);
             error.to_string()
         })
     }
@@ -183,7 +186,7 @@ QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfN
             format!("x vmkit-agent 1.2.3 linux/{ARCH}"),
         ] {
             let error = replaced(comment.clone()).unwrap_err();
-            assert_eq!(error.code, crate::wire::rpc::CHECKSUM_MISMATCH, "{comment:?}");
+            assert_eq!(error.kind, crate::upgrade::error::Kind::Mismatch, "{comment:?}");
             assert!(error.to_string().contains(&format!("{comment:?}")), "{error}");
         }
     }
@@ -197,7 +200,7 @@ QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfN
         assert!(check("1.2.2", Some("1.2.3")));
         assert!(!check("1.2.2", Some("1.2.4")) && !check("1.2.2", Some("1.2.3+b")));
         let error = check_floor(&version("1.2.2"), "1.2.3", None).unwrap_err();
-        assert_eq!(error.code, crate::wire::rpc::FORBIDDEN);
+        assert_eq!(error.kind, crate::upgrade::error::Kind::Forbidden);
         assert!(error.to_string().contains("replaces 1.2.3"), "{error}");
     }
 

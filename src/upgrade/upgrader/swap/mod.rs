@@ -1,55 +1,36 @@
-//! The files beside the installed binary: the staged one, whether it runs here, the previous one,
-//! and the exchange. Every step alone leaves a whole binary under the installed name.
+//! The swap: stages the new binary beside the installed one, tests it, keeps the installed one as
+//! the previous one, and puts the new one in its place. After every step a whole binary has the
+//! installed name.
 
-use crate::host::files;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access};
-use sha2::{Digest, Sha256};
 
-use super::{Checksum, Error, Request, Version, beside, previous, staged};
+use crate::host::files;
 use crate::run::job::{Captured, Children, Progress, Surroundings};
+use crate::upgrade::binary;
+pub use crate::upgrade::binary::{checksum, digest};
+use crate::upgrade::error::Error;
+use crate::upgrade::paths;
+use crate::upgrade::request::Checksum;
+use crate::upgrade::request::Version;
 
-/// How long the new binary may take to say which version it is.
+/// How long `--version` of the new binary may take.
 const TEST: Duration = Duration::from_secs(5);
 
-/// The new binary beside the installed one; removed when dropped, unless it was installed.
+/// The new binary beside the installed one. Its file is removed when this value is dropped, unless
+/// it was installed.
 pub struct Staged {
     path: PathBuf,
     installed: PathBuf,
 }
 
-/// The SHA-256 of all that `file` has from here on; `sink` sees it on the way.
-pub fn digest(
-    file: &mut impl Read,
-    mut sink: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<Checksum> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(Checksum::new(hash.finalize().into())),
-            Ok(count) => {
-                hash.update(&buffer[..count]);
-                sink(&buffer[..count])?;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// The checksum of the file at `path`.
-pub fn checksum(path: &Path) -> io::Result<Checksum> {
-    digest(&mut File::open(path)?, |_| Ok(()))
-}
-
-/// Whose the staged binary is to be, and who may do what with it.
+/// The owner, group and mode that the staged binary gets.
 struct Ownership {
     owner: u32,
     group: u32,
@@ -57,20 +38,24 @@ struct Ownership {
 }
 
 impl Staged {
-    /// Copies `download` beside the installed binary, with that one's mode and owner, and has it
-    /// on disk.
+    /// Copies `download` beside the installed binary, with the installed binary's mode and owner,
+    /// and syncs it to the disk.
     ///
     /// # Errors
-    /// [`crate::wire::rpc::NOT_REPLACED`]: the folder is full, read-only, not ours.
-    pub fn copy(download: &mut File, request: &Request, installed: &Path) -> Result<Staged, Error> {
+    /// [`crate::upgrade::error::Kind::NotReplaced`]: the folder is full or read-only, or belongs to another user.
+    pub fn copy(
+        download: &mut File,
+        checksum: &Checksum,
+        installed: &Path,
+    ) -> Result<Staged, Error> {
         let like = fs::metadata(installed)
             .map_err(|error| Error::not_replaced(files::on("look at", installed, &error)))?;
         let ownership =
             Ownership { owner: like.uid(), group: like.gid(), mode: like.mode() & 0o7777 };
-        Staged::write(download, &request.checksum, installed, &ownership)
+        Staged::write(download, checksum, installed, &ownership)
     }
 
-    /// The same for a first installation, or one anew: root's, and for everyone to run.
+    /// The same for `vmkit-agent install`: owned by root, executable by every user.
     ///
     /// # Errors
     /// As [`Staged::copy`].
@@ -89,7 +74,7 @@ impl Staged {
         installed: &Path,
         ownership: &Ownership,
     ) -> Result<Staged, Error> {
-        let new = Staged { path: staged(installed), installed: installed.to_owned() };
+        let new = Staged { path: paths::staged(installed), installed: installed.to_owned() };
         match files::remove(&new.path).and_then(|()| new.fill(source, ownership)) {
             Ok(written) if written == *checksum => Ok(new),
             Ok(_) => Err(Error::not_replaced(format!(
@@ -106,21 +91,22 @@ impl Staged {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o700).open(&self.path)?;
         source.rewind()?;
-        let checksum = digest(source, |bytes| file.write_all(bytes))?;
+        let checksum = binary::digest(source, |bytes| file.write_all(bytes))?;
         let made = file.metadata()?;
         if (made.uid(), made.gid()) != (ownership.owner, ownership.group) {
             fchown(&file, Some(ownership.owner), Some(ownership.group))?;
         }
-        // After the owner: a change of that one takes the set-user-id bits away.
+        // Set after the owner: a change of owner clears the set-user-id bits.
         file.set_permissions(fs::Permissions::from_mode(ownership.mode))?;
         file.sync_all()?;
         Ok(checksum)
     }
 
-    /// Has the new binary say its version, with nothing of ours around it.
+    /// Runs the new binary's `--version`, with none of the agent's variables.
     ///
     /// # Errors
-    /// [`crate::wire::rpc::UNFIT`]: it does not run here, or is another one.
+    /// [`crate::upgrade::error::Kind::Unfit`]: it does not run here, or is another program or version.
+    /// [`crate::upgrade::error::Kind::NotReplaced`]: it may not be executed in this folder.
     pub fn test(&self, version: &Version, children: &Rc<Children>) -> Result<(), Error> {
         let unfit = |why: String| {
             Error::unfit(format!(
@@ -145,7 +131,7 @@ impl Staged {
             Progress::Ended(status) if status.success() => {
                 let mut words = said.split_whitespace();
                 let (name, number) = (words.next(), words.next());
-                // Another program can be of the same version, and signed with the same key.
+                // Another program may have the same version, and be signed with the same key.
                 match name == Some("vmkit-agent") && number == Some(&version.to_string()) {
                     true => Ok(()),
                     false => Err(unfit(format!("says {:?}", first_line(&said)))),
@@ -157,18 +143,18 @@ impl Staged {
                 let complaint = complaint.map_or(String::new(), |text| format!(": {text:?}"));
                 Err(unfit(format!("failed with {status}{complaint}")))
             }
-            _ => Err(unfit("did not end within 5 s".to_owned())),
+            _ => Err(unfit(format!("did not end within {} s", TEST.as_secs()))),
         }
     }
 
-    /// Puts it in the place of the installed binary.
+    /// Puts the staged binary in the place of the installed one.
     ///
     /// # Errors
-    /// [`crate::wire::rpc::NOT_REPLACED`], and the installed one is the one before.
+    /// [`crate::upgrade::error::Kind::NotReplaced`]; the installed binary is unchanged then.
     pub fn install(self) -> Result<(), Error> {
         fs::rename(&self.path, &self.installed)
             .map_err(|error| Error::not_replaced(files::on("replace", &self.installed, &error)))?;
-        // It is replaced either way; a folder that can't be synced is no reason to say otherwise.
+        // The binary is replaced, even if the folder can't be synced.
         let _ = files::sync_folder(&self.installed);
         Ok(())
     }
@@ -180,11 +166,11 @@ impl Drop for Staged {
     }
 }
 
-/// Whether the installed binary's folder can be written to at all. Asked first, it saves a
-/// download.
+/// Checks that the installed binary's folder can be written to. Asked before the download, which
+/// would be in vain.
 ///
 /// # Errors
-/// [`crate::wire::rpc::NOT_REPLACED`].
+/// [`crate::upgrade::error::Kind::NotReplaced`].
 pub fn check_folder(installed: &Path) -> Result<(), Error> {
     let folder = installed.parent().unwrap_or(Path::new("/"));
     access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
@@ -197,26 +183,27 @@ fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room there",
         ErrorKind::ReadOnlyFilesystem => "; it is mounted read-only, mount it writable",
-        ErrorKind::PermissionDenied => "; run the agent as a user who may",
+        ErrorKind::PermissionDenied => "; run the agent as a user with permission, or as root",
         _ => "",
     }
 }
 
-/// Keeps the installed binary under its second name as well.
+/// Keeps the installed binary also as the previous one.
 ///
 /// # Errors
-/// [`crate::wire::rpc::NOT_REPLACED`]; what was kept before is kept still.
+/// [`crate::upgrade::error::Kind::NotReplaced`]; the previous binary is unchanged then.
 pub fn keep_previous(installed: &Path) -> Result<(), Error> {
-    let (previous, new) = (previous(installed), beside(installed, ".prev.new"));
+    let (previous, new) = (paths::previous(installed), paths::unfinished_previous(installed));
     let keep = || {
         files::remove(&new)?;
         if fs::hard_link(installed, &new).is_err() {
-            // Some file systems, and some rules for others' files, know no links.
+            // Some file systems have no hard links, and some kernels refuse links to files of
+            // other users.
             fs::copy(installed, &new)?;
             File::open(&new)?.sync_all()?;
         }
         fs::rename(&new, &previous)?;
-        // Two names of one file are not exchanged: the new one is still there.
+        // `rename` does nothing where both names are links to one file.
         files::remove(&new)?;
         files::sync_folder(installed)
     };
@@ -224,14 +211,6 @@ pub fn keep_previous(installed: &Path) -> Result<(), Error> {
         let _ = files::remove(&new);
         Error::not_replaced(files::on("keep the running binary as", &previous, &error))
     })
-}
-
-/// Has the previous binary installed again.
-pub fn put_back(previous: &Path, installed: &Path) -> io::Result<()> {
-    fs::rename(previous, installed)?;
-    // It is back either way.
-    let _ = files::sync_folder(installed);
-    Ok(())
 }
 
 #[cfg(test)]

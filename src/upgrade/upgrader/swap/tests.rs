@@ -4,12 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::*;
 use crate::run::wait::Waiter;
+use crate::upgrade::binary::put_back;
+use crate::upgrade::error::Kind;
+use crate::upgrade::paths::previous;
 use crate::upgrade::tests::{Folder, checksum_of};
-
-fn request(content: &[u8]) -> Request {
-    let checksum = checksum_of(content).to_string();
-    Request::check("1.2.3", "https://host/file", &checksum).unwrap()
-}
 
 /// Stages a script in a folder of its own and tests it.
 fn tested(script: &str) -> Result<(), Error> {
@@ -21,10 +19,10 @@ fn tested(script: &str) -> Result<(), Error> {
     fs::set_permissions(&installed, fs::Permissions::from_mode(0o755)).unwrap();
     let download = folder.file("download", script.as_bytes());
     let mut download = File::open(download).unwrap();
-    let request = request(script.as_bytes());
-    let staged = Staged::copy(&mut download, &request, &installed).unwrap();
+    let checksum = checksum_of(script.as_bytes());
+    let staged = Staged::copy(&mut download, &checksum, &installed).unwrap();
     let children = Children::new(Waiter::new().unwrap(), Vec::new());
-    let outcome = staged.test(&request.version, &children);
+    let outcome = staged.test(&Version::try_from("1.2.3".to_owned()).unwrap(), &children);
     drop(staged);
     assert_eq!(folder.names(), ["agent", "download"]);
     outcome
@@ -45,7 +43,7 @@ fn others_are_unfit() {
         ("#!/bin/sh\nsleep 60 & sleep 60\n", "did not end within 5 s"),
     ] {
         let error = tested(script).unwrap_err();
-        assert_eq!(error.code, crate::wire::rpc::UNFIT);
+        assert_eq!(error.kind, Kind::Unfit);
         assert!(error.to_string().contains(why), "{error}");
     }
 }
@@ -63,7 +61,7 @@ fn the_staged_one_has_the_installed_ones_mode_and_takes_its_place() {
     // Left by a crash.
     folder.file("agent.new", b"half");
     let mut download = File::open(folder.file("download", b"new")).unwrap();
-    let staged = Staged::copy(&mut download, &request(b"new"), &installed).unwrap();
+    let staged = Staged::copy(&mut download, &checksum_of(b"new"), &installed).unwrap();
     keep_previous(&installed).unwrap();
     // A second time, where it is the same file already.
     keep_previous(&installed).unwrap();
@@ -74,7 +72,7 @@ fn the_staged_one_has_the_installed_ones_mode_and_takes_its_place() {
     assert_eq!(fs::read(previous(&installed)).unwrap(), b"old");
     put_back(&previous(&installed), &installed).unwrap();
     assert_eq!(fs::read(&installed).unwrap(), b"old");
-    assert_eq!(folder.names(), ["agent", "download"]);
+    assert_eq!(folder.names(), ["agent", "agent.prev", "download"]);
 }
 
 #[test]
@@ -82,8 +80,9 @@ fn what_changed_on_the_way_is_not_staged() {
     let folder = Folder::new();
     let installed = folder.file("agent", b"old");
     let mut download = File::open(folder.file("download", b"new")).unwrap();
-    let error = Staged::copy(&mut download, &request(b"other"), &installed).map(drop).unwrap_err();
-    assert_eq!(error.code, crate::wire::rpc::NOT_REPLACED);
+    let error =
+        Staged::copy(&mut download, &checksum_of(b"other"), &installed).map(drop).unwrap_err();
+    assert_eq!(error.kind, Kind::NotReplaced);
     assert_eq!(folder.names(), ["agent", "download"]);
 }
 
@@ -94,7 +93,7 @@ fn a_link_in_the_way_is_removed_and_not_followed() {
     let victim = folder.file("victim", b"precious");
     std::os::unix::fs::symlink(&victim, folder.path().join("agent.new")).unwrap();
     let mut download = File::open(folder.file("download", b"new")).unwrap();
-    Staged::copy(&mut download, &request(b"new"), &installed).unwrap().install().unwrap();
+    Staged::copy(&mut download, &checksum_of(b"new"), &installed).unwrap().install().unwrap();
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
     assert_eq!(fs::read(&installed).unwrap(), b"new");
 }

@@ -1,32 +1,40 @@
-//! The download: HTTP, redirects and all, to a file that only we can open, its checksum taken
-//! while it comes. The file is gone with the value that stands for it.
+//! The download over HTTP, with redirects, to a file with mode 0700. The checksum is computed
+//! on the way.
+//!
+//! ureq could follow redirects itself. It would take the choice of proxy for the first URL for all
+//! of them, while here each https: URL goes through the proxy and no http: URL does. Its checks of
+//! the target would all have to move into the resolver and the connector, which a proxy bypasses,
+//! and the errors would no longer name the URL that redirects. What it would save is 20 lines.
 
-use crate::host::files;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, LOCATION};
 use ureq::{Agent, Body};
 
-use super::story::Story;
-use super::{Checksum, DownloadUrl, Error, Request, connect, signature};
+use super::connect;
+use super::reporter::Reporter;
+use super::signature;
 use crate::config::ReleaseKey;
-use crate::wire::rpc;
+use crate::host::files;
+use crate::upgrade::error::{Error, Kind};
+use crate::upgrade::request::{Checksum, DownloadUrl, Request};
 use crate::wire::tls::Distrust;
 
-/// No binary of ours will ever be this large.
+/// The largest download, in bytes.
 const LIMIT: u64 = 256 * 1024 * 1024;
 const REDIRECTS: usize = 5;
+/// How many bytes are read at once.
 const BUFFER: usize = 256 * 1024;
 
-/// A downloaded file, removed when dropped.
+/// A downloaded file. It is removed when this value is dropped.
 pub struct Download {
     pub file: File,
     path: PathBuf,
@@ -35,36 +43,36 @@ pub struct Download {
     pub took: Duration,
 }
 
-/// Downloads what `request` asks for, to the first of these places that can be had. Any user can
-/// put something in the way at the first, or fill it up.
+/// Downloads the binary of `request` to the `usual` path, or to the `private` one where the usual
+/// folder is full or the file there can't be replaced: any user can do both to `/tmp`.
 ///
 /// # Errors
-/// [`crate::wire::rpc::DOWNLOAD_FAILED`].
+/// [`Kind::Download`], or why the upgrade has to end.
 pub fn download(
     client: &Agent,
     request: &Request,
     [usual, private]: &[PathBuf; 2],
-    story: &Arc<Story>,
+    reporter: &Reporter,
 ) -> Result<Download, Error> {
-    match download_to(usual, client, request, story) {
+    match download_to(usual, client, request, reporter) {
         Err(Fault::Place(why)) => {
             let text = format!("{why}; downloading to {} instead", private.display());
-            story.note(&text).map_err(|error| Error::download(error.to_string()))?;
+            reporter.note(text)?;
         }
         Err(Fault::Download(error)) => return Err(error),
         Ok(download) => return Ok(download),
     }
-    download_to(private, client, request, story).map_err(|fault| match fault {
+    download_to(private, client, request, reporter).map_err(|fault| match fault {
         Fault::Place(why) => Error::download(why),
         Fault::Download(error) => error,
     })
 }
 
-/// Why a download came to nothing.
+/// Why a download failed.
 enum Fault {
-    /// The file can't be made or written at this place.
+    /// The file can't be written in this folder.
     Place(String),
-    /// No place could help.
+    /// Another folder would not help.
     Download(Error),
 }
 
@@ -78,16 +86,16 @@ fn download_to(
     path: &Path,
     client: &Agent,
     request: &Request,
-    story: &Arc<Story>,
+    reporter: &Reporter,
 ) -> Result<Download, Fault> {
     let started = Instant::now();
     let file = create(path)?;
-    // From here on the file is removed whatever happens.
+    // From here on the file is removed on every way out.
     let checksum = request.checksum;
     let mut download =
         Download { file, path: path.to_owned(), bytes: 0, checksum, took: Duration::ZERO };
-    let seal = |error| story.seal(&request.url, error);
-    let (url, mut response) = get(client, &request.url, story).map_err(seal)?;
+    let seal = |error| reporter.seal(&request.url, error);
+    let (url, mut response) = get(client, &request.url, reporter).map_err(seal)?;
     let total = length(&url, &response).map_err(seal)?;
     room(path.parent().unwrap_or(Path::new("/")), total.unwrap_or_default())?;
     let mut hash = Sha256::new();
@@ -105,36 +113,33 @@ fn download_to(
         }
         hash.update(&buffer[..count]);
         download.file.write_all(&buffer[..count]).map_err(|error| unwritable(path, &error))?;
-        // The reason is the story's own to tell.
-        story
-            .progress(download.bytes, total)
-            .map_err(|error| Error::download(error.to_string()))?;
+        reporter.progress(download.bytes, total)?;
     }
-    story.downloaded();
+    reporter.downloaded();
     download.checksum = Checksum::new(hash.finalize().into());
     download.took = started.elapsed();
     Ok(download)
 }
 
-/// The signature of what `url` has.
+/// The text of the signature file beside `url`.
 ///
 /// # Errors
-/// [`crate::wire::rpc::CHECKSUM_MISMATCH`]: without one the file is as good as wrong.
+/// [`Kind::Mismatch`]: a file without a signature is refused like a wrong file.
 pub fn signature_of(
     client: &Agent,
     url: &DownloadUrl,
     key: &ReleaseKey,
-    story: &Story,
+    reporter: &Reporter,
 ) -> Result<String, Error> {
     let url = url.signature();
-    small_file(client, &url, story).map_err(|error| {
-        let preface = format!("no signature, and an upgrade needs one by {key}");
-        story.seal(&url, error).within(rpc::CHECKSUM_MISMATCH, &preface)
+    small_file(client, &url, reporter).map_err(|error| {
+        let preface = format!("no signature, and an upgrade needs a signature by {key}");
+        reporter.seal(&url, error).within(Kind::Mismatch, &preface)
     })
 }
 
-fn small_file(client: &Agent, url: &DownloadUrl, story: &Story) -> Result<String, Error> {
-    let (url, mut response) = get(client, url, story)?;
+fn small_file(client: &Agent, url: &DownloadUrl, reporter: &Reporter) -> Result<String, Error> {
+    let (url, mut response) = get(client, url, reporter)?;
     let mut text = Vec::new();
     let body = response.body_mut().as_reader();
     body.take(signature::LIMIT + 1)
@@ -146,18 +151,18 @@ fn small_file(client: &Agent, url: &DownloadUrl, story: &Story) -> Result<String
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The answer to a GET, after redirects, and where it came from.
+/// The response to a GET after redirects, and the URL that it came from.
 fn get(
     client: &Agent,
     url: &DownloadUrl,
-    story: &Story,
+    reporter: &Reporter,
 ) -> Result<(DownloadUrl, Response<Body>), Error> {
     let mut url = url.clone();
     for _ in 0..=REDIRECTS {
         if connect::names_inside(url.uri()) {
-            story.leads_inside();
+            reporter.leads_inside();
         }
-        // Without TLS a proxy would see it all, and its loopback is not ours.
+        // http: is for our own loopback, which a proxy can't reach.
         let proxy = client.config().proxy().filter(|_| url.is_https());
         let request = client.get(url.uri()).config().proxy(proxy.cloned()).build();
         let response = request.call().map_err(|error| {
@@ -165,7 +170,7 @@ fn get(
             match proxy.filter(|proxy| !proxy.is_no_proxy(url.uri())) {
                 None => error,
                 Some(proxy) => Error::download(format!(
-                    "{error}; HTTPS_PROXY leads through {}:{}",
+                    "{error} (through the proxy {}:{} of HTTPS_PROXY)",
                     proxy.host(),
                     proxy.port()
                 )),
@@ -178,7 +183,7 @@ fn get(
                 let location = response.headers().get(LOCATION);
                 let location = location.and_then(|value| value.to_str().ok());
                 url = location
-                    .ok_or("to nowhere".to_owned())
+                    .ok_or("without a Location".to_owned())
                     .and_then(|location| url.redirected(location))
                     .map_err(|why| {
                         Error::download(format!("{url} redirects ({}) {why}", status.as_u16()))
@@ -186,8 +191,8 @@ fn get(
             }
             code => {
                 let advice = match code {
-                    401 | 403 | 407 => "is it open to this machine?",
-                    404 | 410 => "is there such a release?",
+                    401 | 403 | 407 => "check that this machine may download it",
+                    404 | 410 => "check that this release exists",
                     _ => "try again later",
                 };
                 return Err(Error::download(format!(
@@ -209,13 +214,15 @@ fn length(url: &DownloadUrl, response: &Response<Body>) -> Result<Option<u64>, E
 }
 
 fn too_large(url: &DownloadUrl) -> Error {
-    Error::download(format!("{url} is over 256 MiB, which no vmkit-agent is; check the URL"))
+    Error::download(format!("{url} is larger than 256 MiB; is it a vmkit-agent? check the URL"))
 }
 
 fn room(folder: &Path, needed: u64) -> Result<(), Fault> {
-    // A folder that can't be asked says why when it is written to.
+    // If this fails, the write will say why.
     let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    // Root may use the blocks that are kept from other users.
+    let blocks = if geteuid().is_root() { disk.f_bfree } else { disk.f_bavail };
+    let free = blocks.saturating_mul(disk.f_frsize);
     if free >= needed {
         return Ok(());
     }
@@ -226,7 +233,7 @@ fn room(folder: &Path, needed: u64) -> Result<(), Fault> {
 }
 
 fn create(path: &Path) -> Result<File, Fault> {
-    // What a crash has left, or what somebody else has put there for us to fall for.
+    // A crash may have left the file, or another user may have put a file or link there.
     files::remove(path).map_err(|error| Fault::Place(files::on("remove", path, &error)))?;
     OpenOptions::new()
         .read(true)
@@ -246,7 +253,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Fault {
     Fault::Place(files::on("write", path, error) + advice)
 }
 
-/// A request that came to nothing.
+/// A request that failed.
 fn failed(url: &DownloadUrl, error: ureq::Error) -> Error {
     let why = match error {
         ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
@@ -254,16 +261,21 @@ fn failed(url: &DownloadUrl, error: ureq::Error) -> Error {
             None if error.kind() == ErrorKind::UnexpectedEof => {
                 "the server hung up without an answer".to_owned()
             }
-            // std's preface says nothing that the line does not.
+            // std's preface repeats what the line says.
             None => error.to_string().replace("failed to lookup address information: ", ""),
         },
         ureq::Error::HostNotFound => "the host's name has no address".to_owned(),
         ureq::Error::ConnectProxyFailed(why) => why,
         ureq::Error::Timeout(ureq::Timeout::Connect) => {
-            "no connection within 20 s; is the way out open?".to_owned()
+            format!(
+                "no connection within {} s; a firewall may block the way out",
+                connect::CONNECT.as_secs()
+            )
         }
-        ureq::Error::Timeout(_) => "the server said nothing for 60 s".to_owned(),
-        // Others may show the URL, which is ours to show.
+        ureq::Error::Timeout(_) => {
+            format!("the server sent nothing for {} s", connect::STALL.as_secs())
+        }
+        // ureq's other errors may show the whole URL, secrets included.
         ureq::Error::Protocol(error) => format!("not HTTP: {error}"),
         ureq::Error::LargeResponseHeader(..) => "the answer's header is too large".to_owned(),
         ureq::Error::Tls(why) => why.to_owned(),
@@ -272,7 +284,7 @@ fn failed(url: &DownloadUrl, error: ureq::Error) -> Error {
     Error::download(format!("{url}: {why}"))
 }
 
-/// A body that broke off.
+/// A response that broke off in its body.
 fn broken(url: &DownloadUrl, bytes: u64, total: Option<u64>, error: io::Error) -> Error {
     let of = total.map_or(String::new(), |total| format!(" of {total}"));
     if error.kind() == ErrorKind::UnexpectedEof {

@@ -1,17 +1,15 @@
-//! Whether systemd has tried in vain to start a binary on trial. A binary that does not get as far
-//! as to count its own starts is counted by systemd alone, as `NRestarts`.
+//! Whether systemd has tried in vain to start a binary on trial. A binary that ends before it
+//! records its start is counted only by systemd, as `NRestarts`.
 
-use crate::run::command;
 use std::rc::Rc;
-use std::time::Duration;
 
+use super::systemd;
 use crate::run::job::Children;
 
-/// So many starts may come to nothing.
+/// So many failed starts are enough for a roll-back.
 const ENOUGH: u64 = 3;
-const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The failed starts since the first look.
+/// The failed starts since the first question.
 #[derive(Default)]
 pub struct FailedStarts {
     last: Option<u64>,
@@ -19,11 +17,9 @@ pub struct FailedStarts {
 }
 
 impl FailedStarts {
-    /// Asks systemd, and says whether the binary is to be given up.
-    pub fn are_enough(&mut self, children: &Rc<Children>) -> bool {
-        let show = ["systemctl", "show", "--property=NRestarts", "--value", "vmkit-agent"];
-        let shown = command::run(&show, PATIENCE, children).unwrap_or_default();
-        shown.trim().parse().is_ok_and(|restarts| self.see(restarts))
+    /// Asks systemd, and says whether the binary is to be rolled back.
+    pub fn are_enough(&mut self, unit: &str, children: &Rc<Children>) -> bool {
+        systemd::restarts(unit, children).is_some_and(|restarts| self.see(restarts))
     }
 
     /// A restart by hand sets systemd's count back to zero.

@@ -1,7 +1,7 @@
-//! How the download reaches its server: ureq's HTTP and proxies over connections of ours.
+//! How the download reaches its server: ureq's HTTP and proxies over our TLS and our resolver.
 //!
-//! ureq's own TLS can trust the bundled roots or others, not both, and its resolver starts a
-//! thread where a timeout counts. So both are replaced: the trust is the WebSocket's, to the bit.
+//! ureq's own TLS trusts either the bundled roots or others, not both. Its resolver starts a thread
+//! where a timeout counts. The TLS settings here are the WebSocket's.
 
 use std::fmt;
 use std::io;
@@ -21,27 +21,28 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error, Proxy};
 
-use super::story::Story;
+use super::reporter::Reporter;
 use crate::config::{UpgradeConfig, is_loopback};
 use crate::host::version;
 
-/// DNS's own limit aside: TCP, the proxy and TLS together.
-const CONNECT: Duration = Duration::from_secs(20);
-/// How long a server may say nothing.
-const STALL: Duration = Duration::from_secs(60);
-/// How often a silent wait looks whether anybody still wants the download.
+/// How long TCP, the proxy and TLS may take together. DNS has a limit of its own.
+pub const CONNECT: Duration = Duration::from_secs(20);
+/// How long a server may send nothing.
+pub const STALL: Duration = Duration::from_secs(60);
+/// How often a wait for a silent server asks whether the download is still wanted.
 const SLICE: Duration = Duration::from_secs(1);
+/// The sizes of ureq's buffers, in bytes.
 const INPUT: usize = 256 * 1024;
 const OUTPUT: usize = 16 * 1024;
 
-/// A client for one upgrade.
-pub fn client(config: &UpgradeConfig, story: &Arc<Story>) -> Agent {
+/// The HTTP client for one upgrade.
+pub fn client(config: &UpgradeConfig, reporter: &Arc<Reporter>) -> Agent {
     let settings = Agent::config_builder()
         .proxy(config.proxy.clone())
         .user_agent(version::user_agent())
         .accept_encoding("identity")
         .http_status_as_error(false)
-        // They are followed by hand, each being looked at first.
+        // `fetch` follows redirects itself, and says why.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .timeout_connect(Some(CONNECT))
@@ -53,20 +54,20 @@ pub fn client(config: &UpgradeConfig, story: &Arc<Story>) -> Agent {
     let connector =
         ().chain(ConnectProxyConnector::default())
             .chain(TcpConnector::default())
-            .chain(Patience(Arc::clone(story)))
+            .chain(Patience(Arc::clone(reporter)))
             .chain(Trust(Arc::clone(&config.tls)));
-    Agent::with_parts(settings, connector, Names(Arc::clone(story)))
+    Agent::with_parts(settings, connector, Names(Arc::clone(reporter)))
 }
 
-/// Whether anybody could ask there, from anywhere: an address of the Internet.
+/// Whether an address is on the Internet, where anybody can reach it.
 ///
-/// A gateway that is broken into could have the agent try one URL after the other, and learn from
-/// the reasons what listens on this machine, in its network, or at the cloud's metadata service.
-/// So it hears a reason only where all addresses that the download has led to, redirects and all,
-/// are public: what it hears then, it could have found out from anywhere. A name is judged by its
-/// addresses, for whoever owns a domain can point it at 127.0.0.1. The price is that who downloads
-/// from a mirror in a private network finds the reasons in the agent's log only. Behind a proxy
-/// that knows the addresses alone, the proxy's own rules decide what can be reached.
+/// A gateway under an attacker's control could have the agent try one URL after another. The
+/// reasons of the failures would tell it which ports are open on this machine, in its network or
+/// at the cloud's metadata service. So the gateway hears a reason only if every address of the
+/// download, those of redirects included, is public. A name counts by its addresses: the owner of a
+/// domain can point it at 127.0.0.1. The price: with a mirror in a private network, the reasons are
+/// in the agent's log only. Behind a proxy the agent does not know the addresses; the proxy's own
+/// rules decide what can be reached.
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
@@ -78,20 +79,20 @@ fn is_public(address: IpAddr) -> bool {
         IpAddr::V6(v6) => match v6.octets() {
             // The IPv4 address behind a NAT64.
             [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, v4 @ ..] => is_public(v4.into()),
-            // Of all others those in 2000::/3 are given out.
+            // Public addresses are in 2000::/3.
             [first, ..] => first & 0xe0 == 0x20,
         },
     }
 }
 
-/// Whether `uri` names a place inside by itself, whoever resolves it.
+/// Whether the host of `uri` is an address that is not public, or a name of loopback.
 pub fn names_inside(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     is_loopback(host) || host.parse().is_ok_and(|address| !is_public(address))
 }
 
-/// Names to addresses, in this thread. Sees where the download leads.
-struct Names(Arc<Story>);
+/// Resolves names in this thread, and notes whether the addresses are public.
+struct Names(Arc<Reporter>);
 
 impl Resolver for Names {
     fn resolve(
@@ -100,7 +101,7 @@ impl Resolver for Names {
         config: &ureq::config::Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        // Without a timeout ureq asks right here, and the C library has limits of its own.
+        // Without a timeout ureq starts no thread. The C library has time limits of its own.
         let found = DefaultResolver::default().resolve(uri, config, NextTimeout::default())?;
         let is_proxy = config.proxy().map(Proxy::uri) == Some(uri);
         if !is_proxy && !found.iter().all(|address| is_public(address.ip())) {
@@ -109,7 +110,7 @@ impl Resolver for Names {
         if is_proxy || uri.scheme() != Some(&Scheme::HTTP) {
             return Ok(found);
         }
-        // The URL's check vouched for the name, here the promise is kept.
+        // http: is for loopback only. The URL's check saw the name, not its addresses.
         let mut loopback = self.empty();
         for address in found.iter().filter(|address| address.ip().is_loopback()) {
             loopback.push(*address);
@@ -118,12 +119,12 @@ impl Resolver for Names {
     }
 }
 
-/// Waits for a server in slices, and between them looks whether the upgrade is still wanted.
-struct Patience(Arc<Story>);
+/// Waits for a server in slices, and asks after each whether the upgrade is still wanted.
+struct Patience(Arc<Reporter>);
 
 struct PatientTransport<T> {
     transport: T,
-    story: Arc<Story>,
+    reporter: Arc<Reporter>,
 }
 
 impl<In: Transport> Connector<In> for Patience {
@@ -134,8 +135,8 @@ impl<In: Transport> Connector<In> for Patience {
         _: &ConnectionDetails,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        let story = &self.0;
-        Ok(chained.map(|transport| PatientTransport { transport, story: Arc::clone(story) }))
+        let reporter = &self.0;
+        Ok(chained.map(|transport| PatientTransport { transport, reporter: Arc::clone(reporter) }))
     }
 }
 
@@ -151,8 +152,8 @@ impl<T: Transport> Transport for PatientTransport<T> {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let mut left = (*timeout.after).min(STALL);
         loop {
-            // Also where something comes all the time: it may be a byte a second.
-            self.story.still_wanted().map_err(Error::Io)?;
+            // Asked also while bytes come: a server may send one byte a second for hours.
+            self.reporter.still_wanted().map_err(|error| io::Error::other(error.to_string()))?;
             let slice = left.min(SLICE);
             let brief = NextTimeout { after: UreqDuration::Exact(slice), ..timeout };
             match self.transport.await_input(brief) {
@@ -171,7 +172,7 @@ impl<T: Transport> Transport for PatientTransport<T> {
     }
 }
 
-/// TLS where the URL asks for it.
+/// TLS for https: URLs.
 struct Trust(Arc<ClientConfig>);
 
 struct TlsTransport {
@@ -267,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_inside_and_what_everybody_can_reach() {
+    fn private_addresses_are_inside_and_public_ones_are_not() {
         for inside in [
             "127.0.0.1",
             "127.9.9.9",
