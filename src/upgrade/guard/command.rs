@@ -16,18 +16,16 @@ use crate::host::restart;
 use crate::run::command;
 use crate::run::job::Children;
 use crate::run::wait::{self, Waiter};
-use crate::upgrade::request::Checksum;
-use crate::upgrade::request::Version;
+use crate::upgrade::request::{Checksum, Version};
 use crate::upgrade::roll_back::{Failure, roll_back};
-use crate::upgrade::state::Cause;
-use crate::upgrade::state::Trial;
+use crate::upgrade::state::{Cause, Trial};
 use crate::upgrade::store::Store;
 
 /// How long a restart may take. The service may have to be stopped first.
 const RESTART: Duration = Duration::from_secs(60);
 /// How often the guard reads the state of the trial.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long the guard waits before it tries again what has failed.
+/// How long the guard waits after a failure before it tries again.
 const RETRY: Duration = Duration::from_secs(5);
 /// So many restarts are tried. After that the init system has to start the service.
 const RESTARTS: u32 = 12;
@@ -166,7 +164,7 @@ fn watch(store: &Store, order: &Order, after: Duration, children: &Rc<Children>)
         let ours = trial.map(|trial| trial.filter(|trial| trial.checksum == order.checksum));
         let left = match ours {
             Ok(None) => return false,
-            // A guard that was started again goes on where the first one was.
+            // The time of a guard that was killed counts for the guard that systemd starts again.
             Ok(Some(trial)) => trial.left(),
             Err(_) => None,
         };

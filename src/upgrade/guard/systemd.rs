@@ -78,7 +78,7 @@ pub fn restarts(children: &Rc<Children>) -> Option<u64> {
 /// Runs a command of the init system to its end.
 ///
 /// # Errors
-/// That it failed, and what it said.
+/// That the command failed, and the first line of its standard error.
 pub fn run<W: AsRef<OsStr>>(command: &[W], children: &Rc<Children>) -> Result<(), String> {
     command::run(command, PATIENCE, children).map(drop)
 }
