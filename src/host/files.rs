@@ -1,6 +1,7 @@
-//! Files that are this user's alone. Any user can lock a file or folder that he can open, and
-//! `flock` needs no more than the permission to read; so nothing that another user can open is
-//! locked or waited for.
+//! Locks, private folders, and small helpers for files.
+//!
+//! `flock` needs only permission to read. So any user can lock a file that he can open, and nothing
+//! that another user can open is locked or waited for here.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read};
@@ -14,39 +15,38 @@ use rustix::process::geteuid;
 
 use crate::run::wait;
 
-const STEP: Duration = Duration::from_millis(20);
+/// How often a wait for a lock tries again.
+const LOOK: Duration = Duration::from_millis(20);
 
-/// A lock, which is given back when the value is dropped and with the process at the latest.
+/// A held lock. It is released when this value is dropped, or at the end of the process.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Locks the file at `path`, which is made for it with mode 0600, and waits `patience` while
-    /// another process has it. None where that process still has it then.
+    /// Locks the file at `path`, which is created with mode 0600. Waits up to `patience` while
+    /// another process holds the lock; none if it holds it still.
     ///
     /// # Errors
-    /// The operating system's own, or that the file is another user's.
+    /// The operating system's own, or that the file belongs to another user.
     pub fn take(path: &Path, patience: Duration) -> io::Result<Option<Lock>> {
         let started = Instant::now();
         loop {
             let file = open(path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if is_at(&file, path) => return Ok(Some(Lock { file })),
-                // Its last holder has removed it in between.
+                // The last holder has removed the file in between.
                 Ok(()) => {}
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) if started.elapsed() >= patience => return Ok(None),
-                Err(Errno::WOULDBLOCK) => wait::pause(STEP),
+                Err(Errno::WOULDBLOCK) => wait::pause(LOOK),
                 Err(error) => return Err(error.into()),
             }
         }
     }
-}
 
-impl Lock {
-    /// Gives the lock back and removes its file.
+    /// Releases the lock and removes its file.
     pub fn remove(self, path: &Path) {
         if is_at(&self.file, path) {
             let _ = fs::remove_file(path);
@@ -91,11 +91,11 @@ pub fn read_own(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Makes the folder at `path`, with mode 0700. A folder that is there already loses what others
-/// may do with it.
+/// Creates the folder at `path` with mode 0700, or takes the permissions of other users away from an
+/// existing folder.
 ///
 /// # Errors
-/// The operating system's own, or that the folder is another user's.
+/// The operating system's own, or that the folder belongs to another user.
 pub fn private_folder(path: &Path) -> io::Result<()> {
     if !path.exists() {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
@@ -110,7 +110,10 @@ pub fn private_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a file, or the link of that name; one that is not there is as good.
+/// Removes a file or a link. It is no error if there is none.
+///
+/// # Errors
+/// The operating system's own.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -118,17 +121,20 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Has it on disk which files there are in the folder of `file`.
+/// Syncs the folder of `file`, so that renames and removals there are on disk.
+///
+/// # Errors
+/// The operating system's own.
 pub fn sync_folder(file: &Path) -> io::Result<()> {
     File::open(file.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-/// An operation on a file, in words: what, on which, why not.
+/// The message of a failed file operation: "can't {what} {path}: {error}".
 pub fn on(what: &str, path: &Path, error: &io::Error) -> String {
     format!("can't {what} {}: {error}", path.display())
 }
 
-/// `path` with `suffix` after its name.
+/// `path` with `suffix` added to its name.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

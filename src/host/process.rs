@@ -1,10 +1,9 @@
-//! Who a process is. The one reader of `/proc/<pid>`, by which doctor, install, the guard and the
-//! revival decide.
+//! Who a process is: the only reader of `/proc/<pid>`. Doctor, install and the guard decide by it.
 //!
-//! A pid alone means nothing: the number may be another process's by now, and any user can start
-//! a process under any name. A process counts as the agent's only with the same user, root and
-//! mount namespace as this process, and is remembered with its start time and boot. Nothing here
-//! executes a file through another process's `/proc` entry.
+//! A pid alone means nothing: another process may have it by now, and any user can start a process
+//! under any name. A process counts as the agent's only if its user, root and mount namespace are
+//! those of this process. It is remembered with its start time and boot. Nothing here executes a
+//! file through another process's `/proc` entry.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,21 +17,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::wait;
 
-/// A process as `/proc` has it at one moment.
+/// A process as `/proc` showed it at one moment.
 #[derive(Clone, Debug)]
 pub struct Process {
     pub identity: Identity,
     groups: Vec<u32>,
-    /// The path of the file that the process was started from, where this user may know. The file
-    /// there may be another one by now.
+    /// The path of the file that the process was started from; none where this user may not read
+    /// it. Another file may be there by now.
     pub program: Option<PathBuf>,
 }
 
-/// What tells a process from all others, also from one that has its number later.
+/// Tells a process from all others, also from a later process with the same pid.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct Identity {
     pub pid: u32,
-    /// As [`boot`] has it.
+    /// The result of [`boot`] at that time.
     boot: String,
     /// In the kernel's ticks of 1/100 s since the boot.
     started: u64,
@@ -40,21 +39,21 @@ pub struct Identity {
     pub user: u32,
 }
 
-/// How long processes may take to end by themselves. The agent needs two seconds at most.
+/// How long processes may take to end after SIGTERM. The agent needs two seconds at most.
 const FAREWELL: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(50);
 /// The kernel's ticks for programs, on every architecture.
 const TICKS: u64 = 100;
 
 impl Identity {
-    /// The process that has this number now; none if there is none.
+    /// The process that has this pid now; none if there is none.
     pub fn of(pid: u32) -> Option<Identity> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let user = *ids(&status, "Uid:").get(1)?;
         Some(Identity { pid, boot: boot(), started: start_time(pid)?, user })
     }
 
-    /// Whether the process still runs. A process that has ended and was not reaped does not.
+    /// Whether the process still runs. A zombie does not.
     pub fn lives(&self) -> bool {
         start_time(self.pid) == Some(self.started) && self.boot == boot()
     }
@@ -67,15 +66,15 @@ impl Identity {
         i64::try_from(self.started / TICKS).ok().map(|seconds| booted + seconds)
     }
 
-    /// Sends a signal to this process and to no other: by a descriptor of the process, or, on a
-    /// kernel without, right after its start time was compared.
+    /// Sends a signal to this process and to no other: through a pidfd, or, on a kernel without
+    /// pidfds, right after a comparison of the start time.
     fn signal(&self, signal: Signal) {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };
         let descriptor = pidfd_open(pid, PidfdFlags::empty());
         if !self.lives() {
             return;
         }
-        // The process may be gone by now, which is as good.
+        // An error means that the process is gone.
         let _ = match descriptor {
             Ok(descriptor) => pidfd_send_signal(descriptor, signal),
             Err(_) => kill_process(pid, signal),
@@ -83,7 +82,7 @@ impl Identity {
     }
 }
 
-/// Ends these processes: by SIGTERM, and by SIGKILL those that are left after a while.
+/// Ends these processes with SIGTERM, and those that are left after [`FAREWELL`] with SIGKILL.
 pub fn end(processes: &[Identity]) {
     let give_up = Instant::now() + FAREWELL;
     processes.iter().for_each(|process| process.signal(Signal::TERM));
@@ -108,6 +107,7 @@ impl Process {
         Process::find(pid).unwrap_or_else(unknown)
     }
 
+    /// The process that has this pid now; none if there is none.
     pub fn find(pid: u32) -> Option<Process> {
         let identity = Identity::of(pid)?;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -120,10 +120,10 @@ impl Process {
         Some(Process { identity, groups, program })
     }
 
-    /// The processes of ours that were started from one of these files, also where the file was
-    /// replaced since. This process is not among them.
+    /// Our other processes that were started from one of these paths, even if the file there was
+    /// replaced since.
     pub fn running(programs: &[PathBuf]) -> Vec<Process> {
-        // A folder on the way may be a link.
+        // `/proc` shows paths without symbolic links.
         let real = |path: &PathBuf| {
             let folder = fs::canonicalize(path.parent()?).ok()?;
             Some(folder.join(path.file_name()?))
@@ -139,7 +139,7 @@ impl Process {
         pids.filter_map(Process::find).filter(is_one).collect()
     }
 
-    /// The agents of ours that were started from `installed`.
+    /// Our agents that were started from `installed`.
     pub fn agents(installed: &Path) -> Vec<Process> {
         let mut agents = Process::running(&[installed.to_owned()]);
         agents.retain(Process::is_agent);
@@ -150,13 +150,13 @@ impl Process {
         self.identity.pid
     }
 
-    /// Whether the process was started from the very file that is at `path` now.
+    /// Whether the process was started from the file that is at `path` now.
     pub fn runs_file(&self, path: &Path) -> bool {
         let running = place(&format!("/proc/{}/exe", self.pid()));
         running.is_some() && running == fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
     }
 
-    /// The variables that the process was started with, where this user may know.
+    /// The variables that the process was started with; empty where this user may not read them.
     pub fn environment(&self) -> Vec<(String, String)> {
         let bytes = fs::read(format!("/proc/{}/environ", self.pid())).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
@@ -164,13 +164,14 @@ impl Process {
         variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    /// Whether systemd has started the process as the service.
+    /// Whether the process belongs to systemd's unit `vmkit-agent.service`.
     pub fn is_service(&self) -> bool {
         let groups = fs::read_to_string(format!("/proc/{}/cgroup", self.pid()));
         groups.is_ok_and(|groups| groups.contains("/vmkit-agent.service"))
     }
 
-    /// What the process sees at `path`, as a path of ours; `path` itself where we may not look.
+    /// A path of ours to the file that the process sees at `path`; `path` itself where this user may
+    /// not look.
     pub fn view(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
         match fs::metadata(&root) {
@@ -179,7 +180,7 @@ impl Process {
         }
     }
 
-    /// Whether the bits of the file's mode let the process write to it.
+    /// Whether the file's mode lets the process write to it.
     pub fn may_write(&self, file: &fs::Metadata) -> bool {
         let user = self.identity.user;
         let bit = if file.uid() == user {
@@ -192,8 +193,8 @@ impl Process {
         user == 0 || file.mode() & bit != 0
     }
 
-    /// Whether the process is of the same user, root and mount namespace as this process. In a
-    /// namespace of its own, any user can have any file under any path.
+    /// Whether user, root and mount namespace are those of this process. In a namespace of its own
+    /// any user can have any file at any path.
     fn is_ours(&self) -> bool {
         let same = |name| {
             let theirs = place(&format!("/proc/{}/{name}", self.pid()));
@@ -202,42 +203,44 @@ impl Process {
         self.identity.user == geteuid().as_raw() && same("root") && same("ns/mnt")
     }
 
-    /// Whether the process, which is of our program, is the agent and no other command.
+    /// Whether the process, which runs our program, runs it as the agent and not as another command.
     fn is_agent(&self) -> bool {
         let arguments = fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
         matches!(arguments.split(|byte| *byte == 0).nth(1), None | Some(b"" | b"run"))
     }
 }
 
-/// The boot of the kernel and the start of process 1, which a container's restart changes.
+/// Names this boot: the kernel's boot id and the start time of process 1, which the restart of a
+/// container changes.
 pub fn boot() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let first = start_time(1).map_or(String::new(), |ticks| ticks.to_string());
     format!("{} {first}", kernel.trim())
 }
 
-/// Seconds since the boot, which no clock's correction moves.
+/// Seconds since the boot. Corrections of the clock do not move it.
 pub fn uptime() -> u64 {
     let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
     text.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
 }
 
-/// When a process was started, in the kernel's ticks; none where it has ended.
+/// When a process was started, in the kernel's ticks; none if it has ended.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before may hold anything, also parentheses.
+    // The program's name comes before and may hold anything, parentheses included.
     let mut fields = stat.rsplit(')').next()?.split_whitespace();
     let has_ended = matches!(fields.next()?, "Z" | "X");
     let started = fields.nth(18)?.parse().ok()?;
     (!has_ended).then_some(started)
 }
 
-/// The device and inode that a path leads to.
+/// The device and inode of the file that a path leads to.
 fn place(path: &str) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
-/// The numbers of a line of `/proc/<pid>/status`: of the users, real, effective, saved, for files.
+/// The numbers in a line of `/proc/<pid>/status`. A line of users has the real, the effective, the
+/// saved and the file system's.
 fn ids(status: &str, name: &str) -> Vec<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap_or_default().split_whitespace().flat_map(str::parse).collect()

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::request::Checksum;
 use crate::host::files;
 
-/// The SHA-256 of what is left to read of `file`. `sink` gets every byte, in pieces.
+/// The SHA-256 of the rest of `file`. `sink` gets every byte, in pieces.
 ///
 /// # Errors
 /// The operating system's own, or the sink's.

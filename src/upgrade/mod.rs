@@ -3,7 +3,7 @@
 //! Three processes take part. The *upgrader* (`vmkit-agent upgrade`, [`upgrader`]) does everything
 //! that is slow, up to the swap. The *agent* starts the upgrader, reads its [`report`]s, restarts
 //! the service, and after that, as the new binary, confirms itself ([`probation`]). The *guard*
-//! (`vmkit-agent rollback`, run by the previous binary, [`guard`]) rolls back what is not confirmed.
+//! (`vmkit-agent rollback`, run by the previous binary, [`guard`]) rolls back a binary that is not confirmed.
 //! They share the [`state`] file, in which each step is noted before it is taken.
 //!
 //! The table shows who acts on which event. "Agent" is an agent of the installed binary, old or new.

@@ -1,4 +1,4 @@
-//! Which of two versions is the newer one. Pure.
+//! The order of versions by age. Pure.
 
 use std::cmp::Ordering;
 

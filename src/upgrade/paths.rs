@@ -6,9 +6,9 @@ use super::error::Error;
 use super::request::Version;
 use crate::host::files::beside;
 
-/// What follows the installed binary's name in the name of the previous one.
+/// The end of the previous binary's name, after the installed binary's name.
 const PREVIOUS: &str = ".prev";
-/// What the kernel shows after the name of a file that is gone.
+/// The end of the path that the kernel shows for a file that is gone.
 const DELETED: &str = " (deleted)";
 
 /// Where this program is installed.
@@ -52,7 +52,7 @@ pub fn previous(installed: &Path) -> PathBuf {
     beside(installed, PREVIOUS)
 }
 
-/// The previous binary before it has replaced an older one.
+/// The copy of the installed binary on its way to be the previous one.
 pub fn unfinished_previous(installed: &Path) -> PathBuf {
     beside(installed, ".prev.new")
 }

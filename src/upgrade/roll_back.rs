@@ -1,15 +1,12 @@
 //! The roll-back: the previous binary is put back in the place of the one on trial. The guard does
-//! it, and a binary that has failed too often does it at its start. A lock lets in one of them.
+//! it, and a binary that has failed too often does it at its start. A lock lets in only one of both.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use super::binary;
-use super::state::Cause;
-use super::state::Stage;
-use super::state::Trial;
-use super::store::Store;
-use super::store::Unreadable;
+use super::state::{Cause, Stage, Trial};
+use super::store::{Store, Unreadable};
 use crate::host::files::{self, Lock};
 
 /// How often a process that waits for another's roll-back looks whether it is done.

@@ -1,4 +1,4 @@
-//! The state of upgrades, as it is on disk: what has to outlive the processes. The reader may be an
+//! The state of upgrades, as it is on disk: everything that has to outlive the processes. The reader may be an
 //! older or a newer version of this program. So a missing member has a default, an unknown member
 //! does no harm, and the members that version 0.1.0 needs are still written.
 
@@ -8,8 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::paths::previous;
-use super::request::Checksum;
-use super::request::Version;
+use super::request::{Checksum, Version};
 use crate::host::process::{self, Identity};
 use crate::host::timestamp::Timestamp;
 
@@ -100,7 +99,7 @@ pub enum Cause {
     /// The gateway refused its `register`.
     Refused,
     /// No gateway answered in time: the network or the gateway may have been down. An unknown cause
-    /// is read as this one.
+    /// is read as this cause.
     #[default]
     Unacknowledged,
 }

@@ -10,8 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::systemd::BOOT_SERVICE as SERVICE;
-use super::systemd::BOOT_TIMER as TIMER;
+use super::systemd::{BOOT_SERVICE as SERVICE, BOOT_TIMER as TIMER};
 use crate::host::files;
 
 const FOLDER: &str = "/etc/systemd/system";

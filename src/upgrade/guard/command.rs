@@ -17,8 +17,7 @@ use crate::host::restart;
 use crate::run::command;
 use crate::run::job::Children;
 use crate::run::wait::{self, Waiter};
-use crate::upgrade::request::Checksum;
-use crate::upgrade::request::Version;
+use crate::upgrade::request::{Checksum, Version};
 use crate::upgrade::roll_back::{Done, Failure, roll_back};
 use crate::upgrade::state::{Cause, Stage, Trial};
 use crate::upgrade::store::Store;
@@ -27,7 +26,7 @@ use crate::upgrade::store::Store;
 const RESTART: Duration = Duration::from_secs(60);
 /// How often the guard reads the state of the trial.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long the guard waits before it tries again what has failed.
+/// How long the guard waits after a failure before it tries again.
 const RETRY: Duration = Duration::from_secs(5);
 /// So many restarts are tried. After that the init system has to start the service.
 const RESTARTS: u32 = 12;
@@ -219,7 +218,7 @@ fn watch(store: &Store, order: &Order, after: Duration, children: &Rc<Children>)
             Ok(None) => return Watched::Over,
             // A guard before this one has decided, and was killed.
             Ok(Some(trial)) if trial.stage != Stage::Staged => return Watched::Over,
-            // A guard that was started again goes on where the first one was.
+            // The time of a guard that was killed counts for the guard that systemd starts again.
             Ok(Some(trial)) => trial.left(),
             Err(_) => None,
         };

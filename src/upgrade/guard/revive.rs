@@ -15,7 +15,7 @@ use crate::upgrade::state::Trial;
 
 /// How long a supervisor may take to start the agent again.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the guard looks whether it has.
+/// How often the guard looks for that agent.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// The environment of the agent from before the upgrade. It may be the only place of the token.

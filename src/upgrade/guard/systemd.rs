@@ -106,7 +106,7 @@ fn show(property: &str, unit: &str, children: &Rc<Children>) -> Option<String> {
 /// Runs a command of the init system to its end.
 ///
 /// # Errors
-/// That it failed, and what it said.
+/// That the command failed, and the first line of its standard error.
 pub fn run<W: AsRef<OsStr>>(command: &[W], children: &Rc<Children>) -> Result<(), String> {
     command::run(command, PATIENCE, children).map(drop)
 }

@@ -1,6 +1,6 @@
 //! The agent's part of a trial, from the swap to its end: the new binary is confirmed by the first
 //! acknowledged `register`, or rolled back. Each step is written down before it is taken, so that
-//! the next process can go on where one died.
+//! the next process can go on where a process died.
 
 use std::ffi::OsString;
 use std::io;
@@ -64,7 +64,7 @@ enum Finding {
     Nothing,
     /// A trial that is over. Its guard may not know.
     Over,
-    /// This binary is on trial, for as long as `left` from now on. `rebooted` since the start before.
+    /// This binary is on trial, for `left` from now on. `rebooted`: this is the first start of a boot.
     OnTrial { trial: Trial, left: Duration, rebooted: bool },
     /// This binary is to be rolled back.
     GivenUp { trial: Trial, cause: Cause, reason: String },

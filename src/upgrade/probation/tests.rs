@@ -1,4 +1,4 @@
-//! A crash between any two steps of a probation, and what the next start makes of it.
+//! A crash between any two steps of a trial, and the start after it.
 
 use super::*;
 use crate::upgrade::paths::{download_paths, previous, staged};
@@ -41,7 +41,7 @@ impl Machine {
         fs::read(&self.installed).unwrap()
     }
 
-    /// The next start, by whatever is installed.
+    /// A start of the installed binary.
     fn start(&self) -> Finding {
         let own = checksum_of(&self.content());
         settle(&self.store, &self.installed, || Ok(own))
@@ -51,7 +51,7 @@ impl Machine {
         self.store.read().rolled_back.pop().map(|before| before.reason)
     }
 
-    /// A roll-back as the guard does it, which does not wait for another.
+    /// A roll-back that does not wait for another.
     fn roll_back(&self, trial: &Trial) -> Result<Option<Trial>, roll_back::Failure> {
         let (patience, cause) = (Some(Duration::ZERO), Cause::Unacknowledged);
         let done = roll_back(&self.store, trial, cause, "why", patience)?;
@@ -61,7 +61,7 @@ impl Machine {
         }))
     }
 
-    /// The trial as it stands on disk once its roll-back was decided on.
+    /// Notes that the trial is being rolled back. The trial as it is on disk.
     fn decide(&self) -> Trial {
         let stage = Stage::RollingBack { reason: "why".to_owned(), cause: Cause::Crashed };
         let decide = |state: &mut State| {
@@ -92,7 +92,7 @@ fn killed_while_downloading_or_staging() {
 }
 
 #[test]
-fn one_that_is_still_dying_is_waited_for() {
+fn a_dying_upgrader_is_waited_for() {
     let machine = Machine::new();
     let version = Version::try_from("1".to_owned()).unwrap();
     machine.folder.file("agent.new", b"half");
@@ -119,7 +119,7 @@ fn another_upgrade_at_work_is_left_alone() {
 }
 
 #[test]
-fn killed_before_the_swap_the_old_one_goes_on_as_if_nothing_had_been() {
+fn killed_before_the_swap_the_old_binary_goes_on() {
     for kept in [false, true] {
         let machine = Machine::new();
         machine.remember();
@@ -176,7 +176,7 @@ fn after_a_reboot_probation_begins_anew() {
 
 #[test]
 fn a_roll_back_killed_at_any_step_is_gone_on_with() {
-    // After the decision, after the exchange.
+    // Killed after the note; killed after the rename.
     for exchanged in [false, true] {
         let machine = Machine::new();
         let trial = machine.remember();
@@ -226,7 +226,7 @@ fn a_roll_back_waits_for_another_and_then_happens() {
     assert_eq!(machine.content(), b"old");
 }
 
-/// A damaged state file does not end a trial in silence.
+/// A damaged state file does not end a trial.
 #[test]
 fn a_roll_back_needs_no_state_that_can_be_read() {
     let machine = Machine::new();
@@ -307,7 +307,7 @@ fn what_is_being_rolled_back_is_not_confirmed() {
     assert!(machine.store.read().trial.is_some());
 }
 
-/// A full disk, for one: what does not work goes nevertheless.
+/// For example on a full disk.
 #[test]
 fn a_roll_back_needs_no_state_that_can_be_written() {
     let machine = Machine::new();

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::wait;
 use crate::upgrade::error::Error;
-use crate::upgrade::report::Line;
-use crate::upgrade::report::Milestone;
+use crate::upgrade::report::{Line, Milestone};
 use crate::upgrade::request::DownloadUrl;
 
 /// How long an upgrade may take up to the swap.

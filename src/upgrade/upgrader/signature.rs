@@ -124,7 +124,7 @@ mod tests {
     use crate::upgrade::tests::Folder;
 
     const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
-    /// Both over the four bytes `test`, from minisign's own tests.
+    /// Signatures over the four bytes `test`, from minisign's own tests.
     const HASHED: &str = "untrusted comment: signature from minisign secret key
 RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=
 trusted comment: timestamp:1556193335\tfile:test
@@ -137,7 +137,7 @@ QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfN
     fn check(content: &[u8], signature: &str) -> Result<(), String> {
         let folder = Folder::new();
         let mut file = File::open(folder.file("download", content)).unwrap();
-        // Where streaming has left it.
+        // A download leaves the file at its end.
         file.seek(std::io::SeekFrom::End(0)).unwrap();
         let version = version("1.2.3");
         let signed = signed(&version);
@@ -205,7 +205,7 @@ QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfN
     }
 
     #[test]
-    fn others_are_not_and_the_error_says_why() {
+    fn bad_signatures_are_refused_and_the_error_says_why() {
         let other_key = HASHED.replace("RUQf6LRC", "RUQf7LRC");
         let other_comment = HASHED.replace("file:test", "file:tess");
         for (content, signature, why) in [

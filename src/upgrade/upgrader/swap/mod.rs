@@ -17,8 +17,7 @@ use crate::upgrade::binary;
 pub use crate::upgrade::binary::{checksum, digest};
 use crate::upgrade::error::Error;
 use crate::upgrade::paths;
-use crate::upgrade::request::Checksum;
-use crate::upgrade::request::Version;
+use crate::upgrade::request::{Checksum, Version};
 
 /// How long `--version` of the new binary may take.
 const TEST: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! The file system's side of a swap, in folders of the tests' own.
+//! Staging, testing and swapping in folders of the tests' own.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::upgrade::tests::{Folder, checksum_of};
 
 /// Stages a script in a folder of its own and tests it.
 fn tested(script: &str) -> Result<(), Error> {
-    // The agent reaps whatever has ended, so two in one process would reap each other's.
+    // Each `Children` reaps every child of the process, so two would reap each other's.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Folder::new();
@@ -34,7 +34,7 @@ fn a_binary_that_names_its_version_is_fit() {
 }
 
 #[test]
-fn others_are_unfit() {
+fn other_binaries_are_unfit() {
     for (script, why) in [
         ("#!/bin/sh\necho vmkit-agent 1.2.4\n", "says \"vmkit-agent 1.2.4\""),
         ("#!/bin/sh\necho vmkit-agent 1.2.3; echo broken >&2; exit 1\n", "broken"),
@@ -54,7 +54,7 @@ fn a_test_sees_nothing_of_our_environment() {
 }
 
 #[test]
-fn the_staged_one_has_the_installed_ones_mode_and_takes_its_place() {
+fn a_staged_binary_has_the_installed_ones_mode_and_takes_its_place() {
     let folder = Folder::new();
     let installed = folder.file("agent", b"old");
     fs::set_permissions(&installed, fs::Permissions::from_mode(0o751)).unwrap();
@@ -63,7 +63,7 @@ fn the_staged_one_has_the_installed_ones_mode_and_takes_its_place() {
     let mut download = File::open(folder.file("download", b"new")).unwrap();
     let staged = Staged::copy(&mut download, &checksum_of(b"new"), &installed).unwrap();
     keep_previous(&installed).unwrap();
-    // A second time, where it is the same file already.
+    // The second time both names are links to one file.
     keep_previous(&installed).unwrap();
     staged.install().unwrap();
     assert_eq!(folder.names(), ["agent", "agent.prev", "download"]);
@@ -76,7 +76,7 @@ fn the_staged_one_has_the_installed_ones_mode_and_takes_its_place() {
 }
 
 #[test]
-fn what_changed_on_the_way_is_not_staged() {
+fn a_file_that_changed_since_the_download_is_not_staged() {
     let folder = Folder::new();
     let installed = folder.file("agent", b"old");
     let mut download = File::open(folder.file("download", b"new")).unwrap();
