@@ -173,7 +173,7 @@ fn secure(attempt: &Attempt, wire: Wire, config: &Config) -> Result<Tls, Error> 
     };
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| failed(&"no valid server name; check VMKIT_GATEWAY_URL"))?;
-    let connection = ClientConnection::new(config.tls.clone(), name)
+    let connection = ClientConnection::new(config.upgrade.tls.clone(), name)
         .map_err(|error| failed(&distrust(&error)))?;
     let mut tls = Tls::new(wire, connection);
     attempt.until(attempt.deadline);
