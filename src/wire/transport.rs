@@ -1,10 +1,10 @@
 //! The byte stream under a session: a TCP socket, with TLS or without, that reads like a blocking
 //! one with a timeout.
 //!
-//! A read that finds nothing sleeps in the [`Waiter`] and returns `WouldBlock` once anything but
-//! the socket, the deadline included, has ended the sleep. Writes never wait: what the socket does
-//! not take at once stays with whoever wrote it, and [`Transport::expect_room`] makes the next
-//! sleep end when there is room again.
+//! A read that finds nothing sleeps in the [`Waiter`]. It returns `WouldBlock` once anything but the
+//! socket has ended the sleep, the deadline included. Writes never wait: bytes that the socket does
+//! not take at once stay with the writer, and [`Transport::expect_room`] makes the next sleep end
+//! when there is room again.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -25,19 +25,19 @@ pub struct Wire {
     socket: TcpStream,
     waiter: Rc<Waiter>,
     interest: Interest,
-    /// Something above the socket waits for room to write.
+    /// The session or rustls waits for room to write.
     expects_room: bool,
     /// Bytes read since the loop last had its turn.
     unbroken: usize,
 }
 
-/// About the most that is read of a peer that never pauses before the loop has its turn.
+/// After about this many bytes from a peer that never pauses, the loop has its turn.
 const TURN: usize = 64 * 1024;
 
 /// rustls over a [`Wire`].
 ///
-/// Not `rustls::StreamOwned`: that one neither reads nor sleeps while something waits to be
-/// written, so a peer that reads slowly would keep us from hearing it, and the loop from resting.
+/// Not `rustls::StreamOwned`, which neither reads nor sleeps while bytes wait to be written: a peer
+/// that reads slowly would go unheard, and the loop would never rest.
 pub struct Tls {
     wire: Wire,
     connection: ClientConnection,
@@ -104,7 +104,7 @@ impl Wire {
         Wire { socket, waiter, interest, expects_room: false, unbroken: 0 }
     }
 
-    /// Sleeps; true if the socket is what ended the sleep, and no signal to end it all with it.
+    /// Sleeps. True if the socket has ended the sleep, and no signal asks the program to end.
     fn rest(&mut self, interest: Interest) -> io::Result<bool> {
         if self.interest != interest {
             self.waiter.change_socket(&self.socket, interest)?;
@@ -173,24 +173,18 @@ impl Tls {
     /// rustls inside when the peer can't be trusted.
     pub fn shake_hands(&mut self) -> io::Result<bool> {
         if self.connection.is_handshaking() {
-            match self.push() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                done => done?,
-            }
+            self.push_some()?;
             self.wire.expects_room = self.connection.wants_write();
             if self.connection.is_handshaking() && self.pull()? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
         }
-        // What the last step has put out, or an alert that says why there is none.
-        match self.push() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            done => done?,
-        }
+        // Sends the records of the last step, or the alert that says why it failed.
+        self.push_some()?;
         Ok(!self.connection.is_handshaking())
     }
 
-    /// Reads what the socket has, sleeping once where it has nothing.
+    /// Reads the bytes that the socket has, sleeping once where it has none.
     fn pull(&mut self) -> io::Result<usize> {
         let count = self.connection.read_tls(&mut self.wire)?;
         if let Err(error) = self.connection.process_new_packets() {
@@ -200,18 +194,26 @@ impl Tls {
         Ok(count)
     }
 
-    /// Writes records until none is left or the socket takes no more.
+    /// Writes records until none is left, or the socket takes no more.
     fn push(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
             self.connection.write_tls(&mut self.wire)?;
         }
         Ok(())
     }
+
+    /// As [`Tls::push`]; a socket that takes no more is no error.
+    fn push_some(&mut self) -> io::Result<()> {
+        match self.push() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            done => done,
+        }
+    }
 }
 
 impl Drop for Tls {
     fn drop(&mut self) {
-        // What tells the end of a session from a connection that was cut.
+        // Tells the peer that the connection has ended, and was not cut.
         self.connection.send_close_notify();
         let _ = self.push();
     }
@@ -224,10 +226,7 @@ impl Read for Tls {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return done,
             }
-            match self.push() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                done => done?,
-            }
+            self.push_some()?;
             let expects_room = self.wire.expects_room;
             self.wire.expects_room |= self.connection.wants_write();
             let pulled = self.pull();
@@ -239,7 +238,7 @@ impl Read for Tls {
 
 impl Write for Tls {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Nothing new while records wait: that is what keeps the unlimited buffer small.
+        // Nothing new is taken while records wait, which keeps rustls's unlimited buffer small.
         self.push()?;
         self.connection.writer().write(bytes)
     }
@@ -250,7 +249,7 @@ impl Write for Tls {
 }
 
 /// A signal in the middle of a call says nothing about the socket. `TimedOut` stays an error: on a
-/// non-blocking socket it is the kernel giving the connection up.
+/// non-blocking socket it means that the kernel has given the connection up.
 fn interrupted_is_would_block(error: io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::Interrupted => ErrorKind::WouldBlock.into(),
