@@ -13,10 +13,11 @@ use ureq::Proxy;
 use super::error::Error;
 use super::files::{ENV_FILE, read_regular};
 use super::gateway::Gateway;
+use super::proxy;
 use super::release_key::ReleaseKey;
 use super::token::{Token, TokenSource};
+use super::trust;
 use super::variables::{self as names, Variables};
-use super::{proxy, trust};
 
 const DEFAULT_PROBATION: Duration = Duration::from_secs(120);
 /// What a probation may last, in seconds.

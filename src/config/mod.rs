@@ -17,9 +17,6 @@ mod checked;
 mod sources;
 mod examined;
 
-#[cfg(test)]
-mod tests;
-
 pub use checked::{Config, UpgradeConfig};
 pub use error::Error;
 pub use examined::Examined;
@@ -29,3 +26,6 @@ pub use token::{Token, TokenSource};
 
 // For the rooms that have not moved on to `host::authority` yet.
 pub use crate::host::authority::is_loopback;
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,11 @@ use tungstenite::WebSocket;
 
 use super::attempt::{Attempt, Passed};
 use super::failure::{Cause, Error, Peer, Tcp};
-use super::{handshake, proxy, resolve, secure, tcp};
+use super::handshake::shake_hands;
+use super::proxy::open_tunnel;
+use super::resolve::addresses;
+use super::secure::secure;
+use super::tcp::connect;
 use crate::config::Config;
 use crate::config::variables::{GATEWAY_URL, HTTPS_PROXY};
 use crate::host::authority;
@@ -59,7 +63,7 @@ pub fn reach(attempt: &Attempt, config: &Config) -> Result<Reached, Error> {
         None => (gateway.host(), gateway.port(), GATEWAY_URL),
     };
     let peer = Peer { host: host.to_owned(), port, variable };
-    let mut addresses = resolve::addresses(attempt, &peer)?;
+    let mut addresses = addresses(attempt, &peer)?;
     if !gateway.tls() {
         // The URL's check took the name for a loopback address; here the resolver must agree.
         addresses.retain(IpAddr::is_loopback);
@@ -68,14 +72,14 @@ pub fn reach(attempt: &Attempt, config: &Config) -> Result<Reached, Error> {
         }
     }
     (attempt.passed)(Passed::Dns { host: &peer.host, addresses: &addresses });
-    let (mut wire, address) = tcp::connect(attempt, &peer, &addresses)?;
+    let (mut wire, address) = connect(attempt, &peer, &addresses)?;
     (attempt.passed)(Passed::Tcp(address));
     if let Some(proxy) = proxy {
-        proxy::open_tunnel(attempt, &mut wire, proxy, &gateway.authority())?;
+        open_tunnel(attempt, &mut wire, proxy, &gateway.authority())?;
         (attempt.passed)(Passed::Proxy(proxy));
     }
     let transport = match gateway.tls() {
-        true => Transport::Tls(Box::new(secure::secure(attempt, wire, config)?)),
+        true => Transport::Tls(Box::new(secure(attempt, wire, config)?)),
         false => Transport::Plain(wire),
     };
     Ok(Reached { transport, address })
@@ -87,6 +91,6 @@ pub fn reach(attempt: &Attempt, config: &Config) -> Result<Reached, Error> {
 /// As [`dial`].
 pub fn ask(attempt: &Attempt, reached: Reached, config: &Config) -> Result<Dialed, Error> {
     let Reached { transport, address } = reached;
-    let (websocket, date) = handshake::shake_hands(attempt, transport, config)?;
+    let (websocket, date) = shake_hands(attempt, transport, config)?;
     Ok(Dialed { websocket, address, date })
 }

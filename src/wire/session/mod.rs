@@ -3,9 +3,6 @@
 
 mod lost;
 
-#[cfg(test)]
-mod tests;
-
 use std::io::{self, ErrorKind, Read};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -261,3 +258,6 @@ fn blocked_is_fine(error: tungstenite::Error) -> Result<(), Lost> {
         _ => Err(Lost::Closed(None)),
     }
 }
+
+#[cfg(test)]
+mod tests;

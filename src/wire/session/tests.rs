@@ -38,8 +38,7 @@ impl Scene {
         waiter.set_deadline(Some(Instant::now() + SOON));
         let mut head = [0; 4];
         stream.read_exact(&mut head).unwrap();
-        let websocket =
-            WebSocket::from_raw_socket(stream, Role::Client, Some(limits::websocket()));
+        let websocket = WebSocket::from_raw_socket(stream, Role::Client, Some(limits::websocket()));
         Scene { session: Session::new(websocket, Instant::now()), waiter, peer }
     }
 
