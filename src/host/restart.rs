@@ -1,22 +1,23 @@
-//! The init system: what starts this agent anew once its file has been replaced.
+//! How the agent is started again after its file has been replaced.
 
 use std::env;
 use std::fs;
 use std::path::Path;
 
-/// How the new binary comes to run.
+/// Who starts the new binary.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Restart {
-    /// A command that asks somebody else for it, and may end this process while it runs.
+    /// The init system, asked by this command, which may end this process while it runs.
     Command(Vec<String>),
-    /// A supervisor starts whatever ends.
+    /// A supervisor, as soon as this process ends.
     Exit,
-    /// There is nobody: the agent executes the new binary in its own place.
+    /// Nobody: the agent executes the new binary in its own place.
     InPlace,
 }
 
 impl Restart {
-    /// What is `configured` for the shell, else what the surroundings of this process tell.
+    /// The `configured` shell command if there is one, else found from this process's environment,
+    /// cgroup and parent.
     pub fn find(configured: Option<&str>) -> Restart {
         match configured {
             Some(command) => Restart::Command(words(&["/bin/sh", "-c", command])),
@@ -25,12 +26,12 @@ impl Restart {
     }
 
     fn by_surroundings() -> Restart {
-        // Both set these for what they start, and only for that: an agent that was started by hand
-        // beside an installed service must not restart the service instead of itself.
+        // systemd and OpenRC set these variables only for the processes that they start. An agent
+        // that was started by hand beside an installed service must not restart the service.
         let under = |variable| env::var_os(variable).is_some();
         if under("INVOCATION_ID") && Path::new("/run/systemd/system").is_dir() && is_service() {
-            // Waited for, it would deadlock where systemd ends the command along with the service.
-            // Forgotten first, a start is not refused for the ones before it (StartLimitBurst=).
+            // --no-block: systemd ends this command along with the service, so waiting would
+            // deadlock. reset-failed: earlier starts must not count against StartLimitBurst=.
             let restart =
                 "systemctl reset-failed vmkit-agent; systemctl --no-block restart vmkit-agent";
             Restart::Command(words(&["/bin/sh", "-c", restart]))
@@ -43,7 +44,7 @@ impl Restart {
         }
     }
 
-    /// The command, where it is one.
+    /// The command, if this is [`Restart::Command`].
     pub fn command(&self) -> Option<&[String]> {
         match self {
             Restart::Command(command) => Some(command),
@@ -52,8 +53,8 @@ impl Restart {
     }
 }
 
-/// Whether it is the service of our name that systemd has started this process for: a restart of
-/// another, of a cron or a cloud-init, is not what an upgrade is to do.
+/// Whether systemd has started this process as `vmkit-agent.service`. An upgrade must not restart
+/// another service, such as cron or cloud-init, that has started the agent.
 fn is_service() -> bool {
     let groups = fs::read_to_string("/proc/self/cgroup");
     groups.is_ok_and(|groups| groups.contains("/vmkit-agent.service"))

@@ -256,3 +256,76 @@ fn interrupted_is_would_block(error: io::Error) -> io::Error {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    /// A wire, its waiter, and the other end.
+    fn wire() -> (Wire, Rc<Waiter>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let peer = listener.accept().unwrap().0;
+        socket.set_nonblocking(true).unwrap();
+        let waiter = Waiter::new().unwrap();
+        waiter.watch_socket(&socket, Interest::Read).unwrap();
+        (Wire::new(socket, Rc::clone(&waiter), Interest::Read), waiter, peer)
+    }
+
+    #[test]
+    fn a_read_sleeps_until_the_deadline_and_no_longer_than_until_bytes_arrive() {
+        let (mut wire, waiter, mut peer) = wire();
+        let (start, pause) = (Instant::now(), Duration::from_millis(50));
+        waiter.set_deadline(Some(start + pause));
+        assert_eq!(wire.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(start.elapsed() >= pause);
+        peer.write_all(b"abc").unwrap();
+        waiter.set_deadline(Some(Instant::now() + SOON));
+        assert_eq!(wire.read(&mut [0; 8]).unwrap(), 3);
+        assert!(start.elapsed() < SOON);
+    }
+
+    #[test]
+    fn a_peer_that_never_pauses_leaves_the_loop_its_turn() {
+        let (mut wire, waiter, mut peer) = wire();
+        waiter.set_deadline(Some(Instant::now() + SOON));
+        let mut piece = vec![0; TURN / 4];
+        let mut read = 0;
+        while read < TURN {
+            peer.write_all(&piece).unwrap();
+            read += wire.read(&mut piece).unwrap();
+        }
+        peer.write_all(b"x").unwrap();
+        assert_eq!(wire.read(&mut piece).unwrap_err().kind(), ErrorKind::WouldBlock);
+        // The next turn goes on.
+        assert!(wire.read(&mut piece).unwrap() > 0);
+    }
+
+    #[test]
+    fn room_to_write_ends_the_sleep_of_a_read_only_where_it_is_expected() {
+        let (wire, waiter, _peer) = wire();
+        let mut transport = Transport::Plain(wire);
+        waiter.set_deadline(Some(Instant::now() + SOON * 10));
+        transport.expect_room(true);
+        let start = Instant::now();
+        assert_eq!(transport.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(start.elapsed() < SOON, "the socket has room all the time");
+        transport.expect_room(false);
+        let end = Instant::now() + Duration::from_millis(50);
+        waiter.set_deadline(Some(end));
+        assert_eq!(transport.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(Instant::now() >= end, "nothing was expected");
+    }
+
+    #[test]
+    fn a_signal_is_no_error_and_a_timeout_is() {
+        let kind = |kind: ErrorKind| interrupted_is_would_block(kind.into()).kind();
+        assert_eq!(kind(ErrorKind::Interrupted), ErrorKind::WouldBlock);
+        assert_eq!(kind(ErrorKind::TimedOut), ErrorKind::TimedOut);
+    }
+}
