@@ -41,7 +41,7 @@ impl Gateway {
             return Err(refuse("must not hold a user or a password"));
         }
         let (host, port) = authority::split(authority.as_str()).map_err(refuse)?;
-        if !tls && !authority::is_loopback(&host) {
+        if !tls && !authority::is_loopback(host) {
             return Err(refuse("ws:// is for a loopback address only; use wss://"));
         }
         let port = port.unwrap_or(if tls { 443 } else { 80 });

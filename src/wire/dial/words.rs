@@ -22,7 +22,7 @@ impl fmt::Display for Cause {
             Cause::Dns { peer, servers, why } => dns(f, peer, servers, why),
             Cause::Tcp { peer, why } => tcp(f, peer, why),
             Cause::Proxy { proxy, why } => {
-                write!(f, "proxy {proxy} {}; check {HTTPS_PROXY}", Say(why))
+                write!(f, "{proxy}: the proxy {}; check {HTTPS_PROXY}", Say(why))
             }
             Cause::Tls { gateway, ca_file, why } => {
                 write!(f, "{gateway}: {}", Say(why))?;
@@ -41,25 +41,24 @@ impl fmt::Display for Cause {
 
 fn dns(f: &mut fmt::Formatter, peer: &Peer, servers: &[String], why: &Dns) -> fmt::Result {
     let Peer { host, variable, .. } = peer;
-    let asked = match servers {
-        [] => "DNS server 127.0.0.1 (/etc/resolv.conf names none)".to_owned(),
-        [server] => format!("DNS server {server}"),
-        servers => format!("DNS servers {}", servers.join(", ")),
+    let (asked, say) = match servers {
+        [] => ("DNS server 127.0.0.1 (/etc/resolv.conf names none)".to_owned(), "says"),
+        [server] => (format!("DNS server {server}"), "says"),
+        servers => (format!("DNS servers {}", servers.join(", ")), "say"),
     };
     match why {
         Dns::NoAnswer => {
             write!(f, "{host}: {asked} did not answer; check the servers in /etc/resolv.conf")
         }
         Dns::NoSuchName => {
-            write!(f, "{host}: the name does not exist, according to {asked}; check {variable}")
+            write!(f, "{host}: {asked} {say} the name does not exist; check {variable}")
         }
         Dns::NoAddress => {
-            write!(f, "{host}: the name has no address, according to {asked}; check {variable}")
+            write!(f, "{host}: {asked} {say} the name has no address; check {variable}")
         }
-        Dns::Other(reason) => write!(
-            f,
-            "{host}: {reason}, according to {asked}; check {variable} and /etc/resolv.conf"
-        ),
+        Dns::Other(reason) => {
+            write!(f, "{host}: {reason}; asked {asked}; check {variable} and /etc/resolv.conf")
+        }
         Dns::Resolver(error) => {
             write!(f, "{host}: can't start the resolver, /proc/self/exe: {error}")
         }
@@ -209,8 +208,8 @@ mod tests {
         );
         assert_eq!(
             dns_words(&["192.0.2.1", "::1"], Dns::NoSuchName),
-            "gateway.test: the name does not exist, according to DNS servers 192.0.2.1, ::1; \
-             check VMKIT_GATEWAY_URL"
+            "gateway.test: DNS servers 192.0.2.1, ::1 say the name does not exist; check \
+             VMKIT_GATEWAY_URL"
         );
         assert!(dns_words(&[], Dns::NoAnswer).contains("127.0.0.1"));
     }
