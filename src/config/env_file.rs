@@ -1,30 +1,30 @@
-//! The syntax of `/etc/vmkit/agent.env`: what systemd reads with `EnvironmentFile=`, so that a
-//! start by hand sees the same values as the service; and how one value is changed in a file that
-//! somebody else may have written. Pure.
+//! The syntax of `/etc/vmkit/agent.env`, read as systemd's `EnvironmentFile=` reads it, so that a
+//! start by hand sees the same values as the service. Also changes one value in a file that an
+//! operator may have written. Pure.
 
 use std::ops::Range;
 
-/// An assignment, and which bytes of the text it is: from its name to the end of its last line.
+/// An assignment, and its bytes in the text: from its name to the end of its last line.
 struct Assignment {
     name: String,
     value: String,
     span: Range<usize>,
 }
 
-/// The assignments of a file, in their order; a later one of the same name wins.
+/// The assignments of a file, name and value, in their order; a later value of the same name wins.
 ///
-/// Blank lines, comments (`#`, `;`) and lines that assign nothing are passed over, as systemd
-/// does. Values may be quoted whole or in part, `\` keeps the next character, and at the end of a
-/// line joins it with the next.
+/// As systemd does, skips blank lines, comments (`#`, `;`) and lines that assign nothing. Values
+/// may be quoted whole or in part. A `\` keeps the next character; at the end of a line it joins
+/// the line with the next.
 pub fn parse(text: &str) -> Vec<(String, String)> {
     assignments(text).into_iter().map(|found| (found.name, found.value)).collect()
 }
 
-/// `text` with this value for `name`, in the place of the one it had, and everything else as it
-/// was, comments included. Of several assignments of `name` the one that counted is replaced, and
-/// the others go: a token that was replaced is to be gone.
+/// `text` with `value` for `name` in the place of its last assignment, or at the end. Other lines
+/// stay as they are, comments included. Earlier assignments of `name` are removed, so that an old
+/// token does not stay in the file.
 ///
-/// None where that can't be: `text` ends within quotes or with a `\`, or `name` is none.
+/// None if `text` ends within quotes or with a `\`, or if `name` is not a name.
 pub fn set(text: &str, name: &str, value: &str) -> Option<String> {
     let own: Vec<Assignment> =
         assignments(text).into_iter().filter(|found| found.name == name).collect();
@@ -48,12 +48,12 @@ pub fn set(text: &str, name: &str, value: &str) -> Option<String> {
         }
         let last = edited.lines().last().unwrap_or_default().trim_start();
         if last.starts_with(['#', ';']) && last.ends_with('\\') {
-            // To systemd before 254 the comment goes on in the next line.
+            // For systemd before 254 this comment would include the next line.
             edited.push('\n');
         }
         edited.push_str(&line);
     }
-    // Whatever the file was like, the result is read as meant, or there is none.
+    // The result is read again, and dropped if any other value would change.
     let others = |text: &str| -> Vec<(String, String)> {
         parse(text).into_iter().filter(|(found, _)| found != name).collect()
     };
@@ -62,8 +62,8 @@ pub fn set(text: &str, name: &str, value: &str) -> Option<String> {
     as_meant.then_some(edited)
 }
 
-/// The numbers, from 1, of the lines that are no comment and yet assign nothing: whoever wrote them
-/// meant something, and nobody reads it.
+/// The numbers, from 1, of the lines that are not comments and yet assign nothing. Somebody wrote
+/// them on purpose, and they have no effect.
 pub fn idle_lines(text: &str) -> Vec<usize> {
     let spans: Vec<Range<usize>> = assignments(text).into_iter().map(|found| found.span).collect();
     let mut start = text.len() - text.trim_start_matches('\u{feff}').len();
@@ -79,13 +79,13 @@ pub fn idle_lines(text: &str) -> Vec<usize> {
     idle
 }
 
-/// Whether a quote is not closed, or the last line is joined with one that is not there.
+/// Whether a quote is not closed, or the last line ends with a `\`.
 pub fn ends_open(text: &str) -> bool {
-    // Then what comes after it is part of the last value.
+    // Then a line after it becomes a part of the last value.
     parse(&format!("{text}\nA=\n")).len() == parse(text).len()
 }
 
-/// A value as systemd, a shell and [`parse`] read it alike.
+/// `value` in a form that systemd, a shell and [`parse`] read alike.
 fn quoted(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+=.,:/@%".contains(&byte);
     if value.bytes().all(plain) {
@@ -137,10 +137,10 @@ fn after_line(text: &str) -> &str {
     text.find('\n').map_or("", |end| &text[end + 1..])
 }
 
-/// The value that `text` begins with, and what follows its line.
+/// The value at the start of `text`, and the text after its last line.
 fn value(text: &str) -> (String, &str) {
     let mut value = String::new();
-    // White space counts only once something follows it.
+    // The length up to the last character that is not white space: white space at the end is cut.
     let mut kept = 0;
     let mut quote = None;
     let mut characters = text.char_indices();
@@ -155,7 +155,7 @@ fn value(text: &str) -> (String, &str) {
                 quote = None;
                 kept = value.len();
             }
-            // Within double quotes the shell's four characters alone can be escaped.
+            // Within double quotes only these four characters can be escaped, as in a shell.
             (None, '\\') | (Some('"'), '\\') => match characters.next() {
                 None | Some((_, '\n')) => {}
                 Some((_, next)) => {

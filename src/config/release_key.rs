@@ -4,15 +4,15 @@ use std::fmt;
 
 use minisign_verify::{PublicKey, Signature, StreamVerifier};
 
-use super::Error;
+use super::error::Error;
+use super::variables::UPGRADE_PUBKEY;
 
-const VARIABLE: &str = "VMKIT_UPGRADE_PUBKEY";
-/// What turns the key of this build off.
+/// The value that turns the key of this build off.
 const NONE: &str = "none";
 /// The key of this build, which `build.rs` has checked; empty where it was built without.
 const BUILT_IN: &str = env!("RELEASE_PUBKEY");
 
-/// A minisign public key. Shown as its text and where that stands.
+/// A minisign public key. Shown as its text and where the text stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReleaseKey {
     key: PublicKey,
@@ -21,10 +21,10 @@ pub struct ReleaseKey {
 }
 
 impl ReleaseKey {
-    /// The key that counts where the variable is `set`, if any does.
+    /// The key in force where the variable is `set`; none where signatures are not needed.
     ///
     /// # Errors
-    /// What is set is no key.
+    /// The value is not a minisign key.
     pub fn choose(set: Option<&str>) -> Result<Option<ReleaseKey>, Error> {
         ReleaseKey::of(set, BUILT_IN)
     }
@@ -35,13 +35,13 @@ impl ReleaseKey {
             return Ok(None);
         }
         let key = PublicKey::from_base64(text).map_err(|error| {
-            let problem = format!("{error}; it is the second line of a minisign.pub file, or none");
-            Error::new(VARIABLE, problem)
+            let problem = format!("{error}; write the second line of a minisign.pub file, or none");
+            Error::new(UPGRADE_PUBKEY, problem)
         })?;
         Ok(Some(ReleaseKey { key, text: text.to_owned(), built_in: set.is_none() }))
     }
 
-    /// Takes the bytes that `signature` is to be over.
+    /// Takes the bytes that `signature` was made for, piece by piece.
     ///
     /// # Errors
     /// The signature was made with another key, or is of the legacy kind.
@@ -55,7 +55,7 @@ impl ReleaseKey {
 
 impl fmt::Display for ReleaseKey {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let place = if self.built_in { "this build" } else { VARIABLE };
+        let place = if self.built_in { "this build" } else { UPGRADE_PUBKEY };
         write!(f, "the key of {place} ({})", self.text)
     }
 }

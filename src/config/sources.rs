@@ -1,53 +1,125 @@
-//! Where the variables are found before they are checked: a credential, the environment, a file;
-//! and the look of `doctor`, which goes on where a start would have ended.
+//! Where the variables are found before they are checked: a credential, the environment, a file.
 
 use std::fmt;
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{
-    Config, ENV_FILE, Error, GATEWAY, Gateway, TOKEN, TokenSource, Variables, read_env_file,
-    read_regular,
-};
+use super::checked::{Config, UpgradeConfig};
+use super::env_file;
+use super::error::Error;
+use super::files::{ENV_FILE, read_env_file, read_regular};
+use super::gateway::Gateway;
+use super::token::{Token, TokenSource};
+use super::variables::{GATEWAY_URL, TOKEN, Variables};
 
-/// A systemd credential of this name goes before every other place of the token.
-const CREDENTIAL: &str = "vmkit-agent-token";
-/// Where systemd keeps the credentials of the service, for who was not started by it.
-const OF_THE_SERVICE: &str = "/run/credentials/vmkit-agent.service";
+/// The name of a systemd credential. Its token wins over every other.
+pub(super) const CREDENTIAL: &str = "vmkit-agent-token";
 
-/// All that is set, as it was written, and where the token among it came from.
+/// All that is set, as it was written, and where the token was found.
 pub(super) struct Found {
     pub variables: Variables,
-    /// What of it was in [`ENV_FILE`] and in no environment, without the token.
+    /// The variables that were in [`ENV_FILE`] and not in the environment, without the token.
     pub environment: Vec<(String, String)>,
     pub token: Result<TokenSource, Error>,
 }
 
-/// What `doctor` sees of the configuration.
-pub struct Examined {
-    /// The default stands in for what is wrong; none where that will not do either.
-    pub config: Option<Config>,
-    /// Each variable that would have ended the start, and why.
-    pub problems: Vec<Error>,
-    /// Without it, the configuration's token is none.
-    pub has_token: bool,
-    /// The credential that goes before all else, good or not.
-    pub credential: Option<PathBuf>,
-}
-
-/// For whom the variables are gathered.
+/// Why the variables are gathered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
-    /// To run with them: a token in the environment is all that is needed.
+    /// To run with them. The file is read only where the environment has no token.
     Start,
-    /// To look at the service's. Somebody may have exported variables for another command, so the
-    /// file counts also where the environment has a token.
+    /// To look at the service's configuration. The operator may have exported variables for
+    /// another command, so the file is read even if the environment has a token.
     Look,
 }
 
+impl Config {
+    /// Reads the environment and, where that has no token and there is no credential,
+    /// [`ENV_FILE`].
+    ///
+    /// # Errors
+    /// The first variable that can't be used, with what is wrong and what would be right.
+    pub fn load() -> Result<Config, Error> {
+        let Found { variables, environment, token } = Found::gather(credentials(), Purpose::Start);
+        Config::check(&variables, environment, token?)
+    }
+
+    /// Whether an agent could be started with `text`, the content of a file like [`ENV_FILE`]. A
+    /// missing token is no error: it may be added later, or be in a credential.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn check_file(text: &str) -> Result<(), Error> {
+        let mut variables = Variables::of(env_file::parse(text));
+        if variables.get(TOKEN).is_none() {
+            variables.0.insert(TOKEN.to_owned(), "later".to_owned());
+        }
+        Config::check(&variables, Vec::new(), TokenSource::File).map(drop)
+    }
+
+    /// The token that has replaced the refused token at its source; none if it is still the same.
+    ///
+    /// The token of [`ENV_FILE`] belongs to the gateway that the file names, so it is taken only
+    /// while this is the gateway in use.
+    ///
+    /// # Errors
+    /// Why the token of [`ENV_FILE`] is not for the gateway in use, and what to do.
+    pub fn corrected_token(&self) -> Result<Option<Token>, String> {
+        let text = match &self.token_source {
+            TokenSource::Credential(path) => fs::read_to_string(path).ok(),
+            TokenSource::Environment | TokenSource::File => self.token_of_file()?,
+        };
+        let token = text.and_then(|text| Token::check(&text).ok());
+        Ok(token.filter(|token| *token != self.token))
+    }
+
+    fn token_of_file(&self) -> Result<Option<String>, String> {
+        let file = Variables::of(read_env_file().unwrap_or_default());
+        let Some(token) = file.get(TOKEN) else { return Ok(None) };
+        let problem = match self.token_source {
+            TokenSource::File if self.gateway.is(file.gateway()) => None,
+            TokenSource::File => Some("now names another gateway"),
+            _ if self.token.is(token) => None,
+            _ => Some("is not the source of this token and of VMKIT_GATEWAY_URL"),
+        };
+        match problem {
+            None => Ok(Some(token.to_owned())),
+            Some(problem) => Err(format!(
+                "{ENV_FILE} {problem}, so its token was not taken: correct the token at its \
+                 source, then restart the agent"
+            )),
+        }
+    }
+}
+
+impl UpgradeConfig {
+    /// As [`Config::load`]; a missing [`ENV_FILE`] is no error.
+    ///
+    /// # Errors
+    /// The first variable that can't be used.
+    pub fn load() -> Result<UpgradeConfig, Error> {
+        let mut variables = Variables::from_environment();
+        if variables.get(TOKEN).is_none() {
+            for (name, value) in read_env_file().unwrap_or_default() {
+                variables.0.entry(name).or_insert(value);
+            }
+        }
+        UpgradeConfig::check(&variables)
+    }
+
+    /// The configuration of the agent that started this process, from the environment alone.
+    ///
+    /// # Errors
+    /// Only errors that the agent itself has had.
+    pub fn inherited() -> Result<UpgradeConfig, Error> {
+        UpgradeConfig::check(&Variables::from_environment())
+    }
+}
+
 impl Found {
-    /// The token and the gateway's URL are from the same place, whichever that is: the token of
-    /// one gateway is a secret to another.
+    /// Gathers the variables. The token and the gateway's URL always come from the same place,
+    /// because the token of one gateway must not reach another.
     pub fn gather(credentials: Option<PathBuf>, purpose: Purpose) -> Found {
         let mut variables = Variables::from_environment();
         let credential = credentials.and_then(|folder| credential(&folder).transpose());
@@ -55,19 +127,20 @@ impl Found {
         let file = Variables::of(read.as_ref().map_or(Vec::new(), Clone::clone));
         let look = purpose == Purpose::Look;
         if look && (credential.is_some() || file.get(TOKEN).is_some()) {
-            // The service has a token, which is not for the gateway of this shell.
+            // The service's token is not for a gateway that this shell names.
             variables.0.remove(TOKEN);
-            variables.0.remove(GATEWAY);
+            variables.0.remove(GATEWAY_URL);
         }
         let is_set = variables.get(TOKEN).is_some();
         let mut environment = Vec::new();
         if look || !is_set {
             environment = read.as_ref().map_or(Vec::new(), Clone::clone);
-            // What is set by hand goes before what is in the file.
-            environment
-                .retain(|(name, _)| variables.get(name).is_none() && !(is_set && name == GATEWAY));
+            // The environment wins over the file.
+            environment.retain(|(name, _)| {
+                variables.get(name).is_none() && !(is_set && name == GATEWAY_URL)
+            });
             variables.0.extend(environment.iter().cloned());
-            // Nobody but the agent has use for it.
+            // Children have no use for the token.
             environment.retain(|(name, _)| name != TOKEN);
         }
         let token = match (credential, read) {
@@ -78,7 +151,7 @@ impl Found {
             (Some(Err(error)), _) => Err(error),
             (None, Err(error)) if !is_set => {
                 let problem = format!("not set, and {ENV_FILE} can't be read: {error}");
-                Err(Error::new(TOKEN, problem + "; write the token there"))
+                Err(Error::new(TOKEN, problem + "; write the token to this file"))
             }
             (None, _) => source(&variables, &file, is_set),
         };
@@ -86,84 +159,39 @@ impl Found {
     }
 }
 
-/// Whether the token, which may be in the environment (`is_set`), came from the file, and the
-/// gateway's URL with it. A service manager that has read the file hands on both.
+/// Whether the token came from the file, and the gateway's URL with it. `is_set`: the token is in
+/// the environment, where a service manager that has read the file hands on both.
 ///
 /// # Errors
-/// That the token is the file's and the URL another.
+/// The token is from the file, and the URL is another than the file's.
 fn source(variables: &Variables, file: &Variables, is_set: bool) -> Result<TokenSource, Error> {
     let token = variables.get(TOKEN);
     if is_set && token != file.get(TOKEN) {
         return Ok(TokenSource::Environment);
     }
-    // One that is wrong is the check's to tell.
+    // A wrong URL is reported by the check.
     let Ok(gateway) = Gateway::check(variables.gateway()) else { return Ok(TokenSource::File) };
     match gateway.is(file.gateway()) {
         true => Ok(TokenSource::File),
         false if is_set || token.is_none() => Ok(TokenSource::Environment),
         false => {
             let files = Gateway::check(file.gateway());
-            let files = files.map_or("what is wrong in it".to_owned(), |files| files.to_string());
+            let files = files.map_or("the wrong URL".to_owned(), |files| files.to_string());
             let problem = format!(
-                "{gateway} of the environment is not {files} of {ENV_FILE}, and the token of that \
-                 file is for its own gateway only; unset {GATEWAY}, or set {TOKEN} as well"
+                "{gateway} in the environment differs from {files} in {ENV_FILE}, and the token \
+                 in this file is for its own gateway only; unset {GATEWAY_URL}, or set {TOKEN} as well"
             );
-            Err(Error::new(GATEWAY, problem))
+            Err(Error::new(GATEWAY_URL, problem))
         }
     }
 }
 
-impl Examined {
-    /// As [`Config::load`], but every variable is looked at. Started by hand, it looks at the
-    /// credentials of the service.
-    pub fn load() -> Examined {
-        let credentials = credentials().unwrap_or_else(|| OF_THE_SERVICE.into());
-        let credential = Some(credentials.join(CREDENTIAL)).filter(|path| path.exists());
-        let Found { mut variables, environment, token } =
-            Found::gather(Some(credentials), Purpose::Look);
-        let (source, mut problems) = match token {
-            Ok(source) => (source, Vec::new()),
-            Err(error) => (TokenSource::Environment, vec![error]),
-        };
-        if !problems.is_empty() {
-            variables.stand_in(TOKEN);
-        }
-        loop {
-            match Config::check(&variables, environment.clone(), source.clone()) {
-                Ok(config) => {
-                    let has_token = problems.iter().all(|problem| problem.variable != TOKEN);
-                    return Examined { config: Some(config), problems, has_token, credential };
-                }
-                Err(error) => {
-                    let known = problems.iter().any(|problem| problem.variable == error.variable);
-                    variables.stand_in(error.variable);
-                    problems.push(error);
-                    if known {
-                        return Examined { config: None, problems, has_token: false, credential };
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Variables {
-    /// Puts what is harmless in the place of a value that is wrong.
-    fn stand_in(&mut self, name: &str) {
-        self.0.remove(name);
-        self.0.remove(&name.to_ascii_lowercase());
-        if name == TOKEN {
-            self.0.insert(name.to_owned(), "none".to_owned());
-        }
-    }
-}
-
-/// Where systemd has put this service's credentials, if it has any.
+/// The folder in which systemd has put this service's credentials, if it has any.
 pub(super) fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// The token that `folder` has, and its path; none where there is no such credential.
+/// The token in `folder`, and its path; none where there is no such credential.
 fn credential(folder: &Path) -> Result<Option<(PathBuf, String)>, Error> {
     let path = folder.join(CREDENTIAL);
     let wrong = |problem: &dyn fmt::Display| {
@@ -174,7 +202,7 @@ fn credential(folder: &Path) -> Result<Option<(PathBuf, String)>, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(wrong(&error)),
         Ok(bytes) => match String::from_utf8_lossy(&bytes).trim() {
-            "" => Err(wrong(&"it is empty")),
+            "" => Err(wrong(&"the file is empty; write the token into it")),
             token => Ok(Some((path.clone(), token.to_owned()))),
         },
     }

@@ -1,4 +1,4 @@
-//! Whom the agent trusts: the certificate roots of every TLS connection.
+//! The certificate roots of every TLS connection. The system's own store is not used.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore};
 
-/// The client side of every TLS connection: the bundled web roots, and `extra` beside them.
+/// The client side of every TLS connection. It trusts the bundled web roots and `extra`.
 ///
 /// # Errors
-/// What rustls finds wrong with its own protocol versions, which are fixed at build time.
+/// rustls refuses its own protocol versions, which can't happen: they are fixed at build time.
 pub fn client_config(extra: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = extra;
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -21,12 +21,12 @@ pub fn client_config(extra: RootCertStore) -> Result<Arc<ClientConfig>, rustls::
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // A session lasts for days: nothing to gain from tickets, and their cache would stay in memory.
+    // A session lasts for days, so tickets would save nothing, and their cache would take memory.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-/// The agent has no key of its own, so nothing of ring that signs has to be in the binary.
+/// The agent has no key of its own. So ring's code for signing stays out of the binary.
 #[derive(Debug)]
 struct NoKeys;
 
@@ -42,7 +42,7 @@ impl KeyProvider for NoKeys {
 /// The certificates of a PEM file.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the file.
 pub fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -50,7 +50,7 @@ pub fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
         roots.add(certificate).map_err(|error| format!("not a certificate: {error}"))?;
     }
     if roots.is_empty() {
-        return Err("it holds no certificate".to_owned());
+        return Err("the file holds no certificate".to_owned());
     }
     Ok(roots)
 }

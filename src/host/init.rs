@@ -1,5 +1,5 @@
-//! The init system, and what it knows of the agent's service: where a service is defined, the
-//! commands that enable, start and end it, and whether it runs.
+//! The init system: where the agent's service is defined, the commands that enable, start and stop
+//! it, and its state.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::run::job::Children;
 pub enum Init {
     Systemd,
     OpenRc,
-    /// None that is known: somebody else starts the agent, or nobody.
+    /// Neither: the agent is started by something else, such as a container, or by hand.
     None,
 }
 
@@ -26,24 +26,24 @@ pub struct Definition {
     pub mode: u32,
 }
 
-/// What the init system says of the service.
+/// The state of the service, as the init system reports it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
     pub enabled: bool,
     pub active: bool,
-    /// On its way up or down.
+    /// Starting or stopping.
     pub unsettled: bool,
-    /// What defines it has changed, and the init system has not read it.
+    /// The definition has changed since the init system has read it.
     pub stale: bool,
-    /// Somebody has forbidden it to start.
+    /// An administrator has masked it, so that it can't be started.
     pub masked: bool,
-    /// Its main process, where that is known.
+    /// Its main process, if known.
     pub pid: Option<u32>,
-    /// What the agent says of itself; systemd's alone.
+    /// The agent's own status line, which only systemd keeps.
     pub status: String,
 }
 
-/// How that status begins, and a line of the log, once the gateway has acknowledged the agent.
+/// The start of the agent's status line, and of a log line, once the gateway has accepted the agent.
 pub const REGISTERED: &str = "registered as ";
 
 pub type Command = &'static [&'static str];
@@ -52,7 +52,7 @@ pub type Command = &'static [&'static str];
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Init {
-    /// The one that runs here.
+    /// The init system of this machine.
     pub fn find() -> Init {
         if Path::new("/run/systemd/system").is_dir() {
             Init::Systemd
@@ -63,6 +63,7 @@ impl Init {
         }
     }
 
+    /// The file to install, if this init system is known.
     pub fn definition(self) -> Option<Definition> {
         match self {
             Init::Systemd => Some(Definition {
@@ -79,11 +80,12 @@ impl Init {
         }
     }
 
-    /// To be run when the definition has changed.
+    /// Must be run after the definition has changed.
     pub fn reload(self) -> Option<Command> {
         (self == Init::Systemd).then_some(&["systemctl", "daemon-reload"])
     }
 
+    /// Has the service started at every boot.
     pub fn enable(self) -> Option<Command> {
         match self {
             Init::Systemd => Some(&["systemctl", "--quiet", "enable", "vmkit-agent"]),
@@ -92,6 +94,7 @@ impl Init {
         }
     }
 
+    /// Starts the service now.
     pub fn start(self) -> Option<Command> {
         match self {
             Init::Systemd => Some(&["systemctl", "start", "vmkit-agent"]),
@@ -100,11 +103,12 @@ impl Init {
         }
     }
 
-    /// Has the init system believe that the service does not run.
+    /// Makes the init system believe that the service does not run.
     pub fn forget(self) -> Option<Command> {
         (self == Init::OpenRc).then_some(&["rc-service", "vmkit-agent", "zap"])
     }
 
+    /// Restarts the service, or starts it.
     pub fn restart(self) -> Option<Command> {
         match self {
             Init::Systemd => Some(&["systemctl", "restart", "vmkit-agent"]),
@@ -113,6 +117,7 @@ impl Init {
         }
     }
 
+    /// Stops the service now; it starts again at the next boot.
     pub fn stop(self) -> Option<Command> {
         match self {
             Init::Systemd => Some(&["systemctl", "stop", "vmkit-agent"]),
@@ -121,7 +126,7 @@ impl Init {
         }
     }
 
-    /// Ends the service, which is not to be started any more.
+    /// Stops the service for good. (OpenRC: [`Init::links`] must be removed as well.)
     pub fn end(self) -> Option<Command> {
         match self {
             Init::Systemd => Some(&["systemctl", "--quiet", "disable", "--now", "vmkit-agent"]),
@@ -130,7 +135,7 @@ impl Init {
         }
     }
 
-    /// Where a service that is enabled is a link.
+    /// The links by which the service is enabled.
     pub fn links(self) -> Vec<PathBuf> {
         let (folders, name) = match self {
             Init::Systemd => ("/etc/systemd/system", "vmkit-agent.service"),
@@ -142,7 +147,7 @@ impl Init {
         links.filter(|link| link.is_symlink()).collect()
     }
 
-    /// What the operator types to read the log.
+    /// The command that shows the agent's log.
     pub fn log_command(self) -> &'static str {
         match self {
             Init::Systemd => "journalctl -u vmkit-agent -n 50",
@@ -150,6 +155,8 @@ impl Init {
         }
     }
 
+    /// The state of the service.
+    ///
     /// # Errors
     /// Why systemd can't be asked.
     pub fn state(self, children: &Rc<Children>) -> Result<State, String> {

@@ -1,8 +1,8 @@
 //! Points in time as the wire and docker write them: RFC 3339, and the date of HTTP headers.
 //!
-//! Pure but for [`Timestamp::now`]. It is wall-clock time: good for showing and for ordering what
-//! others have stamped, never for deciding when something is due. A calendar crate would bring
-//! zones, locales and half the size of this program; three formats and one calendar need a page.
+//! Pure but for [`Timestamp::now`]. Timestamps are wall-clock time: good for showing, and for
+//! ordering lines that docker has stamped, never for deciding when something is due. A calendar
+//! crate would bring time zones and locales at half the size of this program.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,7 +25,7 @@ impl Timestamp {
     /// The longest text of a time: nine digits of a fraction and a numeric offset.
     pub const MAX_LEN: usize = "2026-01-01T00:00:00.123456789+00:00".len();
 
-    /// The system clock's time; a clock before 1970 reads as 1970.
+    /// The system clock's time; 1970-01-01 if the clock stands before it.
     pub fn now() -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp {
@@ -43,8 +43,8 @@ impl Timestamp {
         self.seconds
     }
 
-    /// Parses the RFC 3339 time that `bytes` start with, and says how many bytes it took. What
-    /// follows it is not looked at.
+    /// Parses the RFC 3339 time at the start of `bytes`, and returns its length in bytes. The bytes
+    /// after it are ignored.
     pub fn parse_prefix(bytes: &[u8]) -> Option<(Timestamp, usize)> {
         let mut rest = Cursor { bytes, at: 0 };
         let year = rest.digits(4)?;
@@ -70,7 +70,7 @@ impl Timestamp {
     }
 
     /// Parses the date of an HTTP header, as in `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
-    /// The two obsolete forms are not read: nobody has sent them for decades.
+    /// The two obsolete forms are not supported.
     pub fn parse_http_date(text: &str) -> Option<Timestamp> {
         let mut rest = Cursor { bytes: text.as_bytes(), at: 0 };
         rest.name(&WEEKDAYS)?;

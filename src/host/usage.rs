@@ -1,9 +1,9 @@
-//! What the host says of itself: processor time, memory and the disk.
+//! How busy this machine is: processor time, memory and the disk.
 //!
-//! Parsers take text, so that a fixture from any machine can be read; the `read_*` functions beside
-//! them take it from `/proc` and `statvfs`. Nothing else is touched, no process is started. Only
-//! the totals are read: `/proc/stat` has a line for each processor, but the figure wanted is one.
-//! Percentages are 0 to 100 and never outside, whatever the counters do.
+//! Parsers take text, so that they can read fixtures from any machine; the `read_*` functions read
+//! `/proc` and `statvfs`. Nothing else is touched, and no process is started. Only the totals are
+//! read, not the line that `/proc/stat` has for each processor. Percentages are always from 0 to
+//! 100, whatever the counters do.
 
 use std::fmt;
 use std::fs::File;
@@ -12,10 +12,10 @@ use std::io::{self, Read};
 const STAT: &str = "/proc/stat";
 const MEMINFO: &str = "/proc/meminfo";
 
-/// The first line of `/proc/stat`, ten numbers of at most twenty digits, fits; the rest, with an
-/// interrupt line that grows to many kilobytes on a big machine, is not wanted.
+/// In bytes. The first line of `/proc/stat`, ten numbers of at most twenty digits, fits. The rest is
+/// not needed; its interrupt line has many kilobytes on a big machine.
 const STAT_LIMIT: u64 = 512;
-/// `/proc/meminfo` has about 1.5 KiB, and the lines wanted come first.
+/// In bytes. `/proc/meminfo` has about 1.5 KiB, and the lines needed come first.
 const MEMINFO_LIMIT: u64 = 16 * 1024;
 
 /// Processor time since boot, summed over all processors, in ticks (1/100 s): the first line of
@@ -24,12 +24,16 @@ const MEMINFO_LIMIT: u64 = 16 * 1024;
 pub struct CpuTimes {
     /// user, nice, system, irq, softirq, steal. Guest time is part of user and nice already.
     busy: [u64; 6],
-    /// idle and iowait in one: the kernel moves time from one to the other as it learns better, so
-    /// that iowait alone runs backwards (proc_stat(5)).
+    /// idle and iowait together: the kernel corrects itself by moving time between the two, so that
+    /// iowait alone can run backwards (proc_stat(5)).
     idle: u64,
 }
 
 impl CpuTimes {
+    /// Reads `/proc/stat`.
+    ///
+    /// # Errors
+    /// The file can't be read, or has another form than proc_stat(5) describes.
     pub fn read() -> Result<CpuTimes, Error> {
         CpuTimes::parse(&read_bounded(STAT, STAT_LIMIT)?)
     }
@@ -63,10 +67,10 @@ impl CpuTimes {
     /// The share of the time since `earlier` that the processors were busy, 0 to 100; 0 where no
     /// time has passed.
     ///
-    /// Counters may run backwards. A busy one that does (stolen time, after a migration) counts as
-    /// unchanged. Idle time that does has taken away time that was counted before, as when
-    /// processors are unplugged or the machine was suspended: it is set against the busy time, and
-    /// where nothing is left no time has passed, rather than the whole of it being called busy.
+    /// Counters may run backwards. A busy counter that does (stolen time, after a migration) counts
+    /// as unchanged. Idle time runs backwards when processors are unplugged or the machine was
+    /// suspended. The lost idle time is then subtracted from the elapsed time; if nothing is left,
+    /// no time has passed and the share is 0, not 100.
     pub fn busy_percent_since(&self, earlier: &CpuTimes) -> f64 {
         let busy: u128 = self
             .busy
@@ -79,6 +83,10 @@ impl CpuTimes {
     }
 }
 
+/// Reads `/proc/meminfo`; see [`memory_percent`].
+///
+/// # Errors
+/// The file can't be read, or lacks a line.
 pub fn read_memory_percent() -> Result<f64, Error> {
     memory_percent(&read_bounded(MEMINFO, MEMINFO_LIMIT)?)
 }
@@ -106,7 +114,7 @@ pub fn memory_percent(text: &str) -> Result<f64, Error> {
 }
 
 /// The share in use of the file system that holds `path`, 0 to 100: the Used and Size columns of
-/// `df`. What is kept for root counts as free, so this is not `df`'s Use%.
+/// `df`. Blocks that are reserved for root count as free, so this is not `df`'s Use%.
 pub fn disk_percent(path: &str) -> Result<f64, Error> {
     let disk = rustix::fs::statvfs(path)
         .map_err(|error| Error::Disk { path: path.into(), source: error.into() })?;
@@ -116,11 +124,12 @@ pub fn disk_percent(path: &str) -> Result<f64, Error> {
     Ok(percent(disk.f_blocks.saturating_sub(disk.f_bfree).into(), disk.f_blocks.into()))
 }
 
-/// Rounds to one decimal, as percentages are reported.
+/// Rounds to one decimal, as `metrics_collect` reports percentages.
 pub fn one_decimal(percent: f64) -> f64 {
     (percent * 10.0).round() / 10.0
 }
 
+/// Why a figure is missing. Shown as one line, with the path.
 #[derive(Debug)]
 pub enum Error {
     Read {

@@ -1,6 +1,7 @@
-//! What this binary calls itself, on the wire, in the log and on the command line.
+//! The names and numbers under which this binary appears on the wire, in the log and on the command
+//! line.
 
-/// The crate's version, as `register` and `--version` have it.
+/// The crate's version, as `register` and `--version` show it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The processor, by the name that the release files use.
@@ -17,7 +18,7 @@ pub fn user_agent() -> String {
     format!("vmkit-agent/{VERSION} (linux; {ARCH})")
 }
 
-/// What `--version` prints; the commit is there where the build knew it.
+/// The output of `--version`. The commit is missing if the build did not know it.
 pub fn line() -> String {
     match option_env!("VMKIT_COMMIT") {
         Some(commit) if !commit.is_empty() => format!("vmkit-agent {VERSION} ({commit})"),

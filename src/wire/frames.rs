@@ -1,15 +1,16 @@
-//! Counts the frames that go by on their way to tungstenite, which shows whole messages only: a
-//! fragment of a long message is as good a sign of life as any other frame.
+//! Counts the frames on their way to tungstenite. tungstenite shows whole messages only, but a
+//! fragment of a long message is a sign of life too.
 
 use std::io::{self, Read, Write};
 
-/// A stream that knows how many WebSocket frames were read from it.
+/// A stream that counts the WebSocket frames read from it.
 pub struct Metered<S> {
     stream: S,
     meter: Meter,
 }
 
-/// Where in the bytes the last read ended. It starts with the HTTP answer to the upgrade.
+/// Where the last read ended: in the HTTP answer to the upgrade request, in a frame's header or in
+/// its payload.
 #[derive(Debug, Default)]
 pub struct Meter {
     state: State,
@@ -19,7 +20,7 @@ pub struct Meter {
 
 #[derive(Debug)]
 enum State {
-    /// So many line feeds in a row, carriage returns aside; two end the HTTP header.
+    /// The count of line feeds in a row, carriage returns aside; two end the HTTP header.
     Http(u8),
     Header {
         bytes: [u8; HEADER_LIMIT],
@@ -72,42 +73,47 @@ impl Meter {
         self.frames
     }
 
-    /// One of them was a close frame.
+    /// Whether a close frame has arrived.
     pub fn saw_close(&self) -> bool {
         self.close
     }
 
     fn feed(&mut self, mut bytes: &[u8]) {
-        while let Some(&byte) = bytes.first() {
-            match &mut self.state {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            bytes = match &mut self.state {
                 State::Http(seen) => {
-                    *seen = match byte {
-                        b'\r' => *seen,
-                        b'\n' => *seen + 1,
-                        _ => 0,
-                    };
+                    match byte {
+                        b'\r' => {}
+                        b'\n' => *seen += 1,
+                        _ => *seen = 0,
+                    }
                     if *seen == 2 {
                         self.state = State::default_header();
                     }
-                    bytes = &bytes[1..];
+                    rest
                 }
-                State::Header { bytes: header, have } => {
-                    header[*have] = byte;
-                    *have += 1;
-                    bytes = &bytes[1..];
-                    if let Some(length) = payload_length(&header[..*have]) {
-                        self.close |= header[0] & 0x0f == CLOSE;
-                        self.state = State::Payload { left: length };
-                        self.end_payload();
-                    }
+                State::Header { .. } => {
+                    self.take_header(byte);
+                    rest
                 }
                 State::Payload { left } => {
                     let taken = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= taken as u64;
-                    bytes = &bytes[taken..];
                     self.end_payload();
+                    &bytes[taken..]
                 }
             }
+        }
+    }
+
+    fn take_header(&mut self, byte: u8) {
+        let State::Header { bytes, have } = &mut self.state else { return };
+        bytes[*have] = byte;
+        *have += 1;
+        if let Some(left) = payload_length(&bytes[..*have]) {
+            self.close |= bytes[0] & 0x0f == CLOSE;
+            self.state = State::Payload { left };
+            self.end_payload();
         }
     }
 

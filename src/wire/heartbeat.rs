@@ -1,14 +1,13 @@
-//! When to ping, and when to give the gateway up: a pure function of the time and of what has
-//! happened so far.
+//! When to ping, and when to give the gateway up. Pure: time and events come from the session.
 
 use std::time::{Duration, Instant};
 
-/// A ping leaves this often.
+/// The time between two pings.
 pub const PERIOD: Duration = Duration::from_secs(30);
-/// How long a ping may take to leave, and then to be answered.
+/// How long a ping may take to be sent, and then again to be answered.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the session has to do now.
+/// What the session must do now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Beat {
     Wait,
@@ -35,7 +34,7 @@ enum Ping {
     None,
     /// Handed to the session, not all of it in the socket yet.
     Leaving(Instant),
-    /// Gone; no frame has arrived since.
+    /// In the socket; no frame has arrived since.
     Sent(Instant),
 }
 
@@ -53,7 +52,7 @@ impl Heartbeat {
         }
     }
 
-    /// When [`Heartbeat::beat`] has something new to say.
+    /// When [`Heartbeat::beat`] changes by time alone.
     pub fn deadline(&self) -> Instant {
         match self.ping {
             Ping::None => self.next_ping,
@@ -73,7 +72,7 @@ impl Heartbeat {
         }
     }
 
-    /// A frame has arrived. It is no answer to a ping that has not left.
+    /// A frame has arrived: an answer to the ping that was sent, if one was.
     pub fn heard(&mut self) {
         if let Ping::Sent(_) = self.ping {
             self.ping = Ping::None;

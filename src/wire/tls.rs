@@ -1,4 +1,4 @@
-//! Why the other side of TLS is not trusted, in words.
+//! The words for a TLS peer that is not trusted.
 
 use std::fmt;
 
@@ -7,11 +7,16 @@ use rustls::pki_types::UnixTime;
 
 use crate::host::timestamp::Timestamp;
 
-/// What is wrong with the other side of TLS, and what to do.
+/// What is wrong with a TLS peer, and what to do. Shown as one line.
 pub struct Distrust<'a> {
     pub error: &'a rustls::Error,
-    /// What named the other side.
+    /// What named the peer: a variable, an option.
     pub named_by: &'static str,
+}
+
+/// Whether the certificate's CA is not among the trusted.
+pub fn is_unknown(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
 }
 
 impl fmt::Display for Distrust<'_> {
@@ -27,8 +32,8 @@ impl fmt::Display for Distrust<'_> {
         };
         match reason {
             CertificateError::UnknownIssuer => f.write_str(
-                "the certificate has an unknown issuer; if the other side or a proxy has a CA \
-                 of its own, name its PEM file in VMKIT_CA_FILE",
+                "the certificate is signed by a CA that is not trusted; if it is your company's CA: \
+                 sudo vmkit-agent install --ca-file FILE",
             ),
             CertificateError::NotValidForName => {
                 write!(f, "the certificate is for another name; check {named_by}")
@@ -47,12 +52,12 @@ impl fmt::Display for Distrust<'_> {
             ),
             CertificateError::NotValidYetContext { time, not_before } => write!(
                 f,
-                "the certificate is not yet valid: it is from {}, this machine's clock says {}; \
+                "the certificate is not yet valid: it is valid from {}, this machine's clock says {}; \
                  check the clock",
                 Date(not_before),
                 Date(time)
             ),
-            other => write!(f, "the certificate is not good: {other}"),
+            other => write!(f, "the certificate can't be trusted: {other}"),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The byte stream under a session: a TCP socket, with TLS or without, that reads like a blocking
 //! one with a timeout.
 //!
-//! A read that finds nothing sleeps in the [`Waiter`] and returns `WouldBlock` once anything but
-//! the socket, the deadline included, has ended the sleep. Writes never wait: what the socket does
-//! not take at once stays with whoever wrote it, and [`Transport::expect_room`] makes the next
-//! sleep end when there is room again.
+//! A read that finds nothing sleeps in the [`Waiter`]. It returns `WouldBlock` once anything but the
+//! socket has ended the sleep, the deadline included. Writes never wait: bytes that the socket does
+//! not take at once stay with the writer, and [`Transport::expect_room`] makes the next sleep end
+//! when there is room again.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -25,19 +25,19 @@ pub struct Wire {
     socket: TcpStream,
     waiter: Rc<Waiter>,
     interest: Interest,
-    /// Something above the socket waits for room to write.
+    /// The session or rustls waits for room to write.
     expects_room: bool,
     /// Bytes read since the loop last had its turn.
     unbroken: usize,
 }
 
-/// About the most that is read of a peer that never pauses before the loop has its turn.
+/// After about this many bytes from a peer that never pauses, the loop has its turn.
 const TURN: usize = 64 * 1024;
 
 /// rustls over a [`Wire`].
 ///
-/// Not `rustls::StreamOwned`: that one neither reads nor sleeps while something waits to be
-/// written, so a peer that reads slowly would keep us from hearing it, and the loop from resting.
+/// Not `rustls::StreamOwned`, which neither reads nor sleeps while bytes wait to be written: a peer
+/// that reads slowly would go unheard, and the loop would never rest.
 pub struct Tls {
     wire: Wire,
     connection: ClientConnection,
@@ -104,7 +104,7 @@ impl Wire {
         Wire { socket, waiter, interest, expects_room: false, unbroken: 0 }
     }
 
-    /// Sleeps; true if the socket is what ended the sleep, and no signal to end it all with it.
+    /// Sleeps. True if the socket has ended the sleep, and no signal asks the program to end.
     fn rest(&mut self, interest: Interest) -> io::Result<bool> {
         if self.interest != interest {
             self.waiter.change_socket(&self.socket, interest)?;
@@ -173,24 +173,18 @@ impl Tls {
     /// rustls inside when the peer can't be trusted.
     pub fn shake_hands(&mut self) -> io::Result<bool> {
         if self.connection.is_handshaking() {
-            match self.push() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                done => done?,
-            }
+            self.push_some()?;
             self.wire.expects_room = self.connection.wants_write();
             if self.connection.is_handshaking() && self.pull()? == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
         }
-        // What the last step has put out, or an alert that says why there is none.
-        match self.push() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            done => done?,
-        }
+        // Sends the records of the last step, or the alert that says why it failed.
+        self.push_some()?;
         Ok(!self.connection.is_handshaking())
     }
 
-    /// Reads what the socket has, sleeping once where it has nothing.
+    /// Reads the bytes that the socket has, sleeping once where it has none.
     fn pull(&mut self) -> io::Result<usize> {
         let count = self.connection.read_tls(&mut self.wire)?;
         if let Err(error) = self.connection.process_new_packets() {
@@ -200,18 +194,26 @@ impl Tls {
         Ok(count)
     }
 
-    /// Writes records until none is left or the socket takes no more.
+    /// Writes records until none is left, or the socket takes no more.
     fn push(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
             self.connection.write_tls(&mut self.wire)?;
         }
         Ok(())
     }
+
+    /// As [`Tls::push`]; a socket that takes no more is no error.
+    fn push_some(&mut self) -> io::Result<()> {
+        match self.push() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            done => done,
+        }
+    }
 }
 
 impl Drop for Tls {
     fn drop(&mut self) {
-        // What tells the end of a session from a connection that was cut.
+        // Tells the peer that the connection has ended, and was not cut.
         self.connection.send_close_notify();
         let _ = self.push();
     }
@@ -224,10 +226,7 @@ impl Read for Tls {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return done,
             }
-            match self.push() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                done => done?,
-            }
+            self.push_some()?;
             let expects_room = self.wire.expects_room;
             self.wire.expects_room |= self.connection.wants_write();
             let pulled = self.pull();
@@ -239,7 +238,7 @@ impl Read for Tls {
 
 impl Write for Tls {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Nothing new while records wait: that is what keeps the unlimited buffer small.
+        // Nothing new is taken while records wait, which keeps rustls's unlimited buffer small.
         self.push()?;
         self.connection.writer().write(bytes)
     }
@@ -250,10 +249,83 @@ impl Write for Tls {
 }
 
 /// A signal in the middle of a call says nothing about the socket. `TimedOut` stays an error: on a
-/// non-blocking socket it is the kernel giving the connection up.
+/// non-blocking socket it means that the kernel has given the connection up.
 fn interrupted_is_would_block(error: io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::Interrupted => ErrorKind::WouldBlock.into(),
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    /// A wire, its waiter, and the other end.
+    fn wire() -> (Wire, Rc<Waiter>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let peer = listener.accept().unwrap().0;
+        socket.set_nonblocking(true).unwrap();
+        let waiter = Waiter::new().unwrap();
+        waiter.watch_socket(&socket, Interest::Read).unwrap();
+        (Wire::new(socket, Rc::clone(&waiter), Interest::Read), waiter, peer)
+    }
+
+    #[test]
+    fn a_read_sleeps_until_the_deadline_and_no_longer_than_until_bytes_arrive() {
+        let (mut wire, waiter, mut peer) = wire();
+        let (start, pause) = (Instant::now(), Duration::from_millis(50));
+        waiter.set_deadline(Some(start + pause));
+        assert_eq!(wire.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(start.elapsed() >= pause);
+        peer.write_all(b"abc").unwrap();
+        waiter.set_deadline(Some(Instant::now() + SOON));
+        assert_eq!(wire.read(&mut [0; 8]).unwrap(), 3);
+        assert!(start.elapsed() < SOON);
+    }
+
+    #[test]
+    fn a_peer_that_never_pauses_leaves_the_loop_its_turn() {
+        let (mut wire, waiter, mut peer) = wire();
+        waiter.set_deadline(Some(Instant::now() + SOON));
+        let mut piece = vec![0; TURN / 4];
+        let mut read = 0;
+        while read < TURN {
+            peer.write_all(&piece).unwrap();
+            read += wire.read(&mut piece).unwrap();
+        }
+        peer.write_all(b"x").unwrap();
+        assert_eq!(wire.read(&mut piece).unwrap_err().kind(), ErrorKind::WouldBlock);
+        // The next turn goes on.
+        assert!(wire.read(&mut piece).unwrap() > 0);
+    }
+
+    #[test]
+    fn room_to_write_ends_the_sleep_of_a_read_only_where_it_is_expected() {
+        let (wire, waiter, _peer) = wire();
+        let mut transport = Transport::Plain(wire);
+        waiter.set_deadline(Some(Instant::now() + SOON * 10));
+        transport.expect_room(true);
+        let start = Instant::now();
+        assert_eq!(transport.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(start.elapsed() < SOON, "the socket has room all the time");
+        transport.expect_room(false);
+        let end = Instant::now() + Duration::from_millis(50);
+        waiter.set_deadline(Some(end));
+        assert_eq!(transport.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(Instant::now() >= end, "nothing was expected");
+    }
+
+    #[test]
+    fn a_signal_is_no_error_and_a_timeout_is() {
+        let kind = |kind: ErrorKind| interrupted_is_would_block(kind.into()).kind();
+        assert_eq!(kind(ErrorKind::Interrupted), ErrorKind::WouldBlock);
+        assert_eq!(kind(ErrorKind::TimedOut), ErrorKind::TimedOut);
     }
 }

@@ -132,7 +132,7 @@ fn without_tls_the_name_is_looked_up_here() {
     let setup = Setup::url("ws://localhost:9/").env("HTTPS_PROXY", proxy_url(&proxy));
     let hosts = |root: &PrivateRoot| root.write("etc/hosts", "192.0.2.1 localhost\n");
     let agent = setup.in_private_root(hosts).start();
-    agent.wait_for_log(&["no address to connect to", "VMKIT_GATEWAY_URL"]);
+    agent.wait_for_log(&["no loopback address", "VMKIT_GATEWAY_URL"]);
     assert!(proxy.accept_within(Duration::ZERO).is_none());
 }
 

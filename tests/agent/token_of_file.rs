@@ -75,7 +75,7 @@ fn a_file_that_names_another_gateway_by_now_gives_nothing() {
         refuse(&peer, TOKEN, "401 Unauthorized", || {
             agent.root().write(ENV_FILE, &file(CORRECTED, &other.url()));
         });
-        agent.wait_for_log(&["401", "names another gateway by now", "restart the agent"]);
+        agent.wait_for_log(&["401", "now names another gateway", "restart the agent"]);
         assert_registers_with(&peer, TOKEN);
         assert!(other.accept_within(Duration::ZERO).is_none());
         // Said once, and no token with it.

@@ -184,7 +184,7 @@ fn not_from_a_server_that_nobody_vouches_for() {
     let response = session.request(1, "agent_upgrade", params(&url, &next));
     assert_eq!(response.code(), DOWNLOAD_FAILED);
     assert!(response.message().contains("the agent's log has the reason"));
-    agent.wait_for_log(&["given up", "localhost", "unknown issuer", "VMKIT_CA_FILE"]);
+    agent.wait_for_log(&["given up", "localhost", "not trusted", "--ca-file"]);
     assert_clean(&agent, &next.version);
     session.assert_quiet();
 }

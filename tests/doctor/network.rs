@@ -79,7 +79,7 @@ fn distrusted(
 #[test]
 fn certificate_of_an_unknown_authority() {
     let identity = Authority::new().good();
-    let words = ["issuer", "VMKIT_CA_FILE", "openssl"];
+    let words = ["not trusted", "VMKIT_CA_FILE", "openssl"];
     distrusted(&Authority::new(), &identity, &words).of("clock").assert("SKIP", &[]);
 }
 

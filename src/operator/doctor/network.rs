@@ -12,7 +12,7 @@ use super::report::Report;
 use crate::config::{Config, ENV_FILE, Examined, TokenSource};
 use crate::host::init::Init;
 use crate::host::timestamp::Timestamp;
-use crate::wire::dial::{self, Attempt, Dialed, Failure, Passed, Phase};
+use crate::wire::dial::{self, Attempt, Cause, Dialed, Failure, Http, Passed, Phase};
 use crate::wire::session::Session;
 
 /// Clocks further apart are worth a warning, in seconds.
@@ -66,7 +66,7 @@ pub fn check(examined: &Examined, machine: &Machine, report: &mut Report) -> io:
         }
         Err(dial::Error::Failed(failure)) => {
             way.fail(&failure);
-            clock(failure.date, failure.untimely, report);
+            clock(failure.date, failure.is_untimely(), report);
             Ok(())
         }
         Err(dial::Error::Stopped) => machine.go_on(),
@@ -111,10 +111,11 @@ impl Way<'_> {
     }
 
     fn fail(&self, failure: &Failure) {
-        self.go_to(failure.phase);
+        let phase = failure.cause.phase();
+        self.go_to(phase);
         let next = advice(failure, self.config);
-        self.report.borrow_mut().fail(failure.phase.name(), failure.reason.clone(), next);
-        self.next.set(after(failure.phase));
+        self.report.borrow_mut().fail(phase.name(), failure.cause.to_string(), next);
+        self.next.set(after(phase));
         self.skip_the_rest("not reached");
     }
 
@@ -153,11 +154,11 @@ fn advice(failure: &Failure, config: &Config) -> String {
     let (host, authority) = (config.gateway.host(), config.gateway.authority());
     let scheme = if config.gateway.tls() { "https" } else { "http" };
     // Where the proxy is the one that was dialed, its name has to be looked at.
-    let by_proxy = failure.reason.contains("HTTPS_PROXY");
+    let by_proxy = failure.cause.is_proxys();
     // No grep: what it prints of these lines would end up in the ticket.
     let edit = format!("sudo vi {ENV_FILE}");
-    match failure.phase {
-        _ if failure.untimely => clock_command().to_owned(),
+    match failure.cause.phase() {
+        _ if failure.is_untimely() => clock_command().to_owned(),
         Phase::Dns if !by_proxy => format!("getent ahosts {host}; cat /etc/resolv.conf"),
         Phase::Tcp if !by_proxy => format!("curl -I {scheme}://{authority}/health"),
         Phase::Tls => {
@@ -171,7 +172,7 @@ fn advice(failure: &Failure, config: &Config) -> String {
             _ => "sudo vmkit-agent install --token-stdin".to_owned(),
         },
         // It is no matter of the configuration.
-        Phase::Http if failure.reason.contains("is busy") => {
+        Phase::Http if matches!(&failure.cause, Cause::Http { why: Http::Busy { .. }, .. }) => {
             "sleep 60; vmkit-agent doctor".to_owned()
         }
         Phase::Dns | Phase::Tcp | Phase::Proxy | Phase::Http => edit,

@@ -40,7 +40,7 @@ pub struct Report {
 impl Report {
     /// One that shows none of the secrets of `config`.
     pub fn new(json: bool, config: Option<&Config>) -> Report {
-        let proxy = config.and_then(|config| config.proxy.as_ref());
+        let proxy = config.and_then(|config| config.upgrade.proxy.as_ref());
         Report {
             json,
             token: config.map(|config| config.token.clone()),

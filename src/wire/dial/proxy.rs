@@ -5,7 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use data_encoding::BASE64;
 use ureq::Proxy;
 
-use super::{Attempt, Error, Failure, Phase};
+use super::attempt::Attempt;
+use super::failure::{Cause, Error, Proxy as Why};
 use crate::wire::transport::Wire;
 
 const ANSWER_LIMIT: usize = 8 * 1024;
@@ -17,43 +18,42 @@ pub(super) fn open_tunnel(
     proxy: &Proxy,
     target: &str,
 ) -> Result<(), Error> {
-    let failed = |reason: &str| {
-        let reason = format!("{}:{}: {reason}; check HTTPS_PROXY", proxy.host(), proxy.port());
-        Error::from(Failure::new(Phase::Proxy, reason))
+    let failed = |why| {
+        Error::from(Cause::Proxy { proxy: format!("{}:{}", proxy.host(), proxy.port()), why })
     };
     // Smaller than any socket's buffer, so it goes out whole or not at all.
     wire.write_all(request(proxy, target).as_bytes())
-        .map_err(|error| failed(&error.to_string()))?;
+        .map_err(|error| failed(Why::Socket(error)))?;
     let mut answer = Vec::new();
     attempt.until(attempt.deadline);
     loop {
         let mut byte = [0];
         // Byte by byte, so that nothing behind the answer is taken from the tunnel.
         match wire.read(&mut byte) {
-            Ok(0) => return Err(failed("it hung up without an answer")),
+            Ok(0) => return Err(failed(Why::HungUp)),
             Ok(_) => answer.push(byte[0]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if attempt.woken()? {
-                    return Err(failed("no answer in time"));
+                    return Err(failed(Why::NoAnswer));
                 }
                 continue;
             }
-            Err(error) => return Err(failed(&error.to_string())),
+            Err(error) => return Err(failed(Why::Socket(error))),
         }
         if answer.ends_with(b"\r\n\r\n") || answer.ends_with(b"\n\n") {
             break;
         }
         if answer.len() >= ANSWER_LIMIT {
-            return Err(failed("its answer does not end; is it an HTTP proxy?"));
+            return Err(failed(Why::Endless));
         }
     }
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(&answer).map(|_| response.code) {
         Ok(Some(200..=299)) => Ok(()),
-        Ok(Some(407)) => Err(failed("it wants a user and a password, or others (407)")),
-        Ok(Some(code)) => Err(failed(&format!("it does not connect to {target} ({code})"))),
-        _ => Err(failed("its answer is not HTTP")),
+        Ok(Some(407)) => Err(failed(Why::Credentials)),
+        Ok(Some(status)) => Err(failed(Why::Refused { target: target.to_owned(), status })),
+        _ => Err(failed(Why::NotHttp)),
     }
 }
 

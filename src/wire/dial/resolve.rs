@@ -1,59 +1,65 @@
 //! Names to addresses, anew at every attempt, in a process of its own: the C library's resolver
-//! can't be interrupted and may take many seconds, and a thread is not to be had.
+//! can't be interrupted and may take many seconds, and this program has no threads.
 
 use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 
-use super::{Attempt, Error, Failure, Peer, Phase};
+use super::attempt::Attempt;
+use super::failure::{Cause, Dns, Error, Peer};
 use crate::run::job::{Captured, Progress};
 
-/// The addresses of `peer`, IPv6 and IPv4 in alternation.
+/// The addresses of `peer`, IPv6 and IPv4 in alternation; at least one.
 pub(super) fn addresses(attempt: &Attempt, peer: &Peer) -> Result<Vec<IpAddr>, Error> {
-    let Peer { host, variable, .. } = *peer;
-    if let Ok(address) = host.parse() {
+    if let Ok(address) = peer.host.parse() {
         return Ok(vec![address]);
     }
-    let failed = |reason: &str| {
-        let advice =
-            format!("check the name in {variable} and the name servers in /etc/resolv.conf");
-        let reason = format!("{host}: {reason} (asked {}); {advice}", name_servers());
-        Error::from(Failure::new(Phase::Dns, reason))
-    };
+    let failed = |why| Error::from(Cause::Dns { peer: peer.clone(), servers: name_servers(), why });
     let job = attempt
         .children
-        .start_self(&["resolve", host], attempt.deadline)
-        .map_err(|error| failed(&format!("can't start the resolver, /proc/self/exe: {error}")))?;
+        .start_self(&["resolve", &peer.host], attempt.deadline)
+        .map_err(|error| failed(Dns::Resolver(error)))?;
     let mut resolver = Captured::new(job);
     attempt.until(attempt.deadline);
     loop {
         let now = std::time::Instant::now();
         match resolver.turn(now) {
             Progress::Running => {
-                attempt.waiter.wait().map_err(|error| failed(&error.to_string()))?;
+                attempt.waiter.wait().map_err(|error| failed(Dns::Resolver(error)))?;
                 attempt.woken()?;
             }
-            Progress::TimedOut => return Err(failed("no answer in time")),
+            Progress::TimedOut => return Err(failed(Dns::NoAnswer)),
             Progress::Ended(status) if status.success() => {
                 let text = String::from_utf8_lossy(&resolver.output().stdout);
                 let found = alternate(text.lines().filter_map(|line| line.parse().ok()));
-                return if found.is_empty() { Err(failed("no address")) } else { Ok(found) };
+                return if found.is_empty() { Err(failed(Dns::NoAddress)) } else { Ok(found) };
             }
             Progress::Ended(_) => {
                 let text = String::from_utf8_lossy(&resolver.output().stderr);
-                return Err(failed(text.lines().next().unwrap_or("the resolver failed").trim()));
+                return Err(failed(reason(text.lines().next().unwrap_or_default().trim())));
             }
         }
+    }
+}
+
+/// What the C library means, musl or glibc. Neither has a number for it that std hands on.
+fn reason(text: &str) -> Dns {
+    match text {
+        "Try again" | "Temporary failure in name resolution" => Dns::NoAnswer,
+        "Name does not resolve" | "Name or service not known" => Dns::NoSuchName,
+        "Name has no usable address" | "No address associated with hostname" => Dns::NoAddress,
+        "" => Dns::Other("the resolver failed".to_owned()),
+        other => Dns::Other(other.to_owned()),
     }
 }
 
 /// The resolver's process: prints the addresses of `host`, a line each.
 ///
 /// # Errors
-/// The reason, as the C library has it.
+/// The reason in the C library's words.
 pub fn print_addresses(host: &str) -> Result<(), String> {
     let addresses = (host, 0).to_socket_addrs().map_err(|error| {
-        // std's preface says nothing that the line it ends up in does not.
+        // The C library's own words, which `reason` knows, follow a preface of std's.
         error.to_string().replace("failed to lookup address information: ", "")
     })?;
     let mut stdout = io::stdout().lock();
@@ -80,16 +86,11 @@ fn alternate(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     mixed
 }
 
-/// Who was asked, for the error.
-fn name_servers() -> String {
+/// The servers that the C library asks. Without any, it asks 127.0.0.1.
+fn name_servers() -> Vec<String> {
     let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let servers: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("nameserver"))
-        .map(str::trim)
-        .filter(|server| !server.is_empty())
-        .collect();
-    if servers.is_empty() { "no name server: 127.0.0.1".to_owned() } else { servers.join(", ") }
+    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver"));
+    servers.map(str::trim).filter(|server| !server.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -102,5 +103,12 @@ mod tests {
         let addresses = ["10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.3", "::1"].map(parse);
         let mixed = alternate(addresses.into_iter());
         assert_eq!(mixed, ["::1", "10.0.0.1", "10.0.0.2", "10.0.0.3"].map(parse));
+    }
+
+    #[test]
+    fn both_c_libraries_are_understood() {
+        assert!(matches!(reason("Try again"), Dns::NoAnswer));
+        assert!(matches!(reason("Name or service not known"), Dns::NoSuchName));
+        assert!(matches!(reason("System error"), Dns::Other(text) if text == "System error"));
     }
 }

@@ -1,4 +1,4 @@
-//! The upgrade request, and what an answer other than 101 means to an operator.
+//! The WebSocket's handshake: the upgrade request, and what its answer means.
 
 use std::time::Duration;
 
@@ -11,61 +11,59 @@ use tungstenite::http::header::{
 use tungstenite::http::{HeaderMap, HeaderValue, StatusCode};
 use tungstenite::{Error as WsError, WebSocket};
 
-use super::{Attempt, Error, Failure, Phase};
-use crate::config::{Config, ENV_FILE, TokenSource};
+use super::attempt::Attempt;
+use super::failure::{Cause, Error, Failure, Http};
+use crate::config::{Config, TokenSource};
 use crate::host::redact::without_secrets;
 use crate::host::timestamp::Timestamp;
 use crate::host::version;
 use crate::wire::frames::Metered;
-use crate::wire::session;
+use crate::wire::limits;
 use crate::wire::transport::Transport;
 
 /// The longest `Retry-After` that is believed.
 pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
-/// So much of the reason for a refusal is shown.
+/// At most this many characters of what the gateway says are shown.
 const REASON: usize = 400;
 
-/// Asks for the WebSocket, with the token; with it comes the gateway's clock.
-pub(super) fn upgrade(
+/// Asks for the WebSocket, with the token. Also returns the gateway's clock, if the answer has it.
+pub(super) fn shake_hands(
     attempt: &Attempt,
     transport: Transport,
     config: &Config,
 ) -> Result<(WebSocket<Metered<Transport>>, Option<Timestamp>), Error> {
-    // What the other side says may be any length, and may repeat the token.
-    let failed = |reason: &str| {
-        let reason = config.token.blot_out(reason.to_owned());
-        let reason: String = reason.chars().take(REASON).collect();
-        Failure::new(Phase::Http, format!("{}: {reason}", config.gateway))
-    };
-    let request = request(config).map_err(|error| failed(&error.to_string()))?;
+    let failed = |why| Error::from(Cause::Http { gateway: config.gateway.to_string(), why });
+    // What the gateway says may be any length, and may repeat the token.
+    let shown = |text: String| config.token.blot_out(text).chars().take(REASON).collect();
+    let request = request(config).map_err(|error| failed(Http::Request(error.to_string())))?;
     attempt.until(attempt.deadline);
-    let mut outcome = client_with_config(request, Metered::new(transport), Some(session::limits()));
+    let mut outcome =
+        client_with_config(request, Metered::new(transport), Some(limits::websocket()));
     loop {
         match outcome {
-            // tungstenite offers no extension, and does not look whether one was accepted.
+            // tungstenite asks for no extension, and does not check that none was accepted.
             Ok((_, response)) if response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) => {
-                let reason = "the answer accepts an extension that was not asked for";
-                return Err(failed(reason).into());
+                return Err(failed(Http::Extension));
             }
             Ok((websocket, response)) => return Ok((websocket, date(response.headers()))),
             Err(HandshakeError::Interrupted(handshake)) => {
                 if attempt.woken()? {
-                    return Err(failed("no answer to the upgrade request in time").into());
+                    return Err(failed(Http::NoAnswer));
                 }
                 outcome = handshake.handshake();
             }
             Err(HandshakeError::Failure(WsError::Http(response))) => {
+                let gateway = config.gateway.to_string();
+                let why = refusal(&response, &config.token_source, &shown);
                 let date = date(response.headers());
-                return Err(
-                    Failure { date, ..refusal(&response, &config.token_source, &failed) }.into()
-                );
+                let failure = Failure { date, ..Failure::new(Cause::Http { gateway, why }) };
+                return Err(Error::Failed(Box::new(failure)));
             }
             Err(HandshakeError::Failure(WsError::Io(error))) => {
-                return Err(failed(&format!("the connection failed: {error}")).into());
+                return Err(failed(Http::Socket(error)));
             }
             Err(HandshakeError::Failure(error)) => {
-                let reason = format!("not a WebSocket's answer: {error}; check VMKIT_GATEWAY_URL");
-                return Err(failed(&reason).into());
+                return Err(failed(Http::NotWebSocket(shown(error.to_string()))));
             }
         }
     }
@@ -83,46 +81,22 @@ fn request(config: &Config) -> Result<Request, WsError> {
     Ok(request)
 }
 
-/// An answer that is no 101, in words.
-fn refusal(response: &Response, token: &TokenSource, failed: &impl Fn(&str) -> Failure) -> Failure {
-    let status = response.status();
-    let code = status.as_u16();
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure {
-            unauthorized: true,
-            ..failed(&format!(
-                "the gateway refuses the token ({code}); check {}, and that VMKIT_GATEWAY_URL is \
-                 the gateway it is for",
-                match token {
-                    TokenSource::Credential(_) => token.to_string(),
-                    _ => format!("VMKIT_AGENT_TOKEN in {ENV_FILE}"),
-                }
-            ))
-        },
-        StatusCode::NOT_FOUND => {
-            failed("there is no such endpoint (404); check the path in VMKIT_GATEWAY_URL")
+/// What a status other than 101 means.
+fn refusal(response: &Response, token: &TokenSource, shown: &impl Fn(String) -> String) -> Http {
+    let status = response.status().as_u16();
+    match response.status() {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Http::TokenRefused { status, source: token.clone() }
         }
+        StatusCode::NOT_FOUND => Http::NoEndpoint,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            let retry_after = retry_after(response.headers());
-            let when = retry_after.map_or(String::new(), |delay| {
-                format!(", in {} s at the earliest", delay.as_secs())
-            });
-            let reason = format!("the gateway is busy ({code}); it will be asked again{when}");
-            Failure { retry_after, ..failed(&reason) }
+            Http::Busy { status, retry_after: retry_after(response.headers()) }
         }
-        _ if status.is_redirection() => {
+        code if code.is_redirection() => {
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            failed(&format!(
-                "redirected ({code}), which is not followed; put the right address in \
-                 VMKIT_GATEWAY_URL: not here but at {}",
-                location.map_or("nowhere".to_owned(), shown)
-            ))
+            Http::Redirected { status, location: location.map(|url| shown(without_query(url))) }
         }
-        _ if status.is_success() => failed(&format!(
-            "answered {code} instead of 101: a captive portal, or a proxy that knows no \
-             WebSockets? check VMKIT_GATEWAY_URL"
-        )),
-        _ => failed(&format!("the gateway answered {code}; check VMKIT_GATEWAY_URL")),
+        _ => Http::Status(status),
     }
 }
 
@@ -143,9 +117,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(RETRY_AFTER_CAP))
 }
 
-/// A URL that is fit for a log line.
-fn shown(url: &str) -> String {
-    // Of a relative one, the query too.
+/// A URL without its secrets, in printable characters.
+fn without_query(url: &str) -> String {
+    // A relative URL has its query still.
     let url = without_secrets(url);
     url.split(['?', '#']).next().unwrap_or_default().escape_debug().to_string()
 }
@@ -160,19 +134,19 @@ mod tests {
         for &(name, value) in headers {
             response.headers_mut().insert(name, value.parse().unwrap());
         }
-        let failed = |reason: &str| Failure::new(Phase::Http, reason.to_owned());
-        refusal(&response, &TokenSource::Environment, &failed)
+        let why = refusal(&response, &TokenSource::Environment, &|text| text);
+        Failure::new(Cause::Http { gateway: "ws://h/".to_owned(), why })
     }
 
     #[test]
     fn refusals_name_the_variable_to_look_at() {
         for status in [401, 403] {
             let failure = refused(status, &[]);
-            assert!(failure.reason.contains("VMKIT_AGENT_TOKEN in /etc/vmkit/agent.env"));
+            assert!(failure.to_string().contains("VMKIT_AGENT_TOKEN in /etc/vmkit/agent.env"));
             assert!(failure.unauthorized);
         }
         for status in [404, 200, 301, 500] {
-            assert!(refused(status, &[]).reason.contains("VMKIT_GATEWAY_URL"), "{status}");
+            assert!(refused(status, &[]).to_string().contains("VMKIT_GATEWAY_URL"), "{status}");
         }
     }
 
@@ -188,11 +162,12 @@ mod tests {
     #[test]
     fn redirects_are_shown_without_secrets() {
         let failure = refused(302, &[("location", "https://u:secret@host/path?key=secret")]);
-        assert!(failure.reason.ends_with(" https://host/path"), "{}", failure.reason);
-        assert!(!failure.reason.contains("secret"));
+        let shown = failure.to_string();
+        assert!(shown.contains(" (302) to https://host/path; "), "{shown}");
+        assert!(!shown.contains("secret"));
         for location in ["//u:secret@host/path", "/path?key=secret", "https://u:secret@host"] {
-            let failure = refused(302, &[("location", location)]);
-            assert!(!failure.reason.contains("secret"), "{}", failure.reason);
+            let shown = refused(302, &[("location", location)]).to_string();
+            assert!(!shown.contains("secret"), "{shown}");
         }
     }
 }

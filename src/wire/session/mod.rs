@@ -1,38 +1,31 @@
 //! One live WebSocket: the next message in, messages out, the heartbeat, the close. The owner of
-//! tungstenite.
-//!
-//! What leaves is written a little each turn and never waited for. A large message goes out in
-//! fragments, so that pings, pongs and the close pass between them.
+//! tungstenite. Messages are written a little each turn and never waited for.
 
-use std::collections::VecDeque;
-use std::fmt;
+mod lost;
+
 use std::io::{self, ErrorKind, Read};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use tungstenite::protocol::WebSocketConfig;
-use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
-use tungstenite::protocol::frame::{CloseFrame, Frame};
+use tungstenite::protocol::frame::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Bytes, Message, Utf8Bytes, WebSocket};
 
 use crate::wire::frames::Metered;
-use crate::wire::heartbeat::{Beat, Death, Heartbeat};
-use crate::wire::rpc::MESSAGE_LIMIT;
+use crate::wire::heartbeat::{Beat, Heartbeat};
+use crate::wire::limits::FRAGMENT;
+use crate::wire::outbox::Outbox;
 use crate::wire::transport::Transport;
 
-/// A message in one frame has at most this many bytes; beyond it, so has each fragment.
-const FRAGMENT: usize = 64 * 1024;
-/// While more than this waits to be sent, beside a large message, nothing new is read.
-const OUTBOX_LIMIT: usize = 256 * 1024;
+pub use lost::Lost;
+
 pub struct Session {
     websocket: WebSocket<Metered<Transport>>,
-    outbox: VecDeque<Bytes>,
-    /// What is left of the message that is being sent in fragments.
-    rest: Bytes,
+    outbox: Outbox,
     heartbeat: Heartbeat,
-    /// A ping is due that has found no room so far.
+    /// A ping is due, and tungstenite's buffer has had no room for it so far.
     ping_owed: bool,
-    /// All that was written is in the socket.
+    /// All bytes that were written are in the socket.
     flushed: bool,
     /// Frames from the gateway so far.
     heard: u64,
@@ -41,36 +34,12 @@ pub struct Session {
 
 enum State {
     Open,
-    /// A close frame is on its way; what arrives is thrown away.
+    /// A close frame is on its way. Bytes that arrive are thrown away.
     Closing {
         why: Lost,
         until: Instant,
         ours: bool,
     },
-}
-
-/// Why a session is over.
-#[derive(Debug)]
-pub enum Lost {
-    /// The gateway closed it, with a code and a reason.
-    Closed(Option<(u16, String)>),
-    /// The connection ended without a close frame.
-    Ended,
-    Socket(io::Error),
-    Dead(Death),
-    /// We closed it, for this reason.
-    Left(String),
-}
-
-/// tungstenite with the protocol's limits in place of its own, which are far larger.
-pub fn limits() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .max_message_size(Some(MESSAGE_LIMIT))
-        .max_frame_size(Some(MESSAGE_LIMIT))
-        .read_buffer_size(8 * 1024)
-        // A fragment and the control frames beside it are collected before they are written.
-        .write_buffer_size(2 * FRAGMENT)
-        .max_write_buffer_size(4 * FRAGMENT)
 }
 
 impl Session {
@@ -81,8 +50,7 @@ impl Session {
         let heard = websocket.get_ref().meter().frames();
         Session {
             websocket,
-            outbox: VecDeque::new(),
-            rest: Bytes::new(),
+            outbox: Outbox::default(),
             flushed: true,
             heartbeat: Heartbeat::new(now),
             ping_owed: false,
@@ -91,7 +59,7 @@ impl Session {
         }
     }
 
-    /// The address that this session's socket has on this machine.
+    /// The address of this session's socket on this machine.
     pub fn local_address(&mut self) -> io::Result<IpAddr> {
         Ok(self.websocket.get_mut().stream().local_address()?.ip().to_canonical())
     }
@@ -99,16 +67,16 @@ impl Session {
     /// Queues a message; it leaves in the turns to come.
     pub fn send(&mut self, message: impl Into<Bytes>) {
         if let State::Open = self.state {
-            self.outbox.push_back(message.into());
+            self.outbox.push(message.into());
         }
     }
 
-    /// Nothing waits to be sent: room for a large message.
+    /// Whether no message waits to be sent, so that there is room for a large one.
     pub fn is_drained(&self) -> bool {
-        self.outbox.is_empty() && self.rest.is_empty()
+        self.outbox.is_empty()
     }
 
-    /// As [`Session::is_drained`], and the last of it is in the socket.
+    /// As [`Session::is_drained`], and the last byte is in the socket.
     pub fn has_sent_all(&self) -> bool {
         self.is_drained() && self.flushed
     }
@@ -117,8 +85,8 @@ impl Session {
         matches!(self.state, State::Closing { .. })
     }
 
-    /// Sends a close frame; the turns to come wait up to `limit` for its answer and then report
-    /// `why`.
+    /// Sends a close frame. The turns to come wait up to `limit` for its answer and then report
+    /// `why`. A session that is closing already keeps its reason, and waits no longer than `limit`.
     pub fn close(&mut self, now: Instant, code: CloseCode, why: String, limit: Duration) {
         if let State::Closing { until, .. } = &mut self.state {
             *until = (*until).min(now + limit);
@@ -126,12 +94,12 @@ impl Session {
         }
         // A reason has at most 123 bytes in a close frame; ours are ASCII.
         let reason: String = why.chars().filter(char::is_ascii).take(123).collect();
-        // What does not leave at once leaves with the flushes to come.
+        // Bytes that the socket does not take now leave with the flushes to come.
         let _ = self.websocket.close(Some(CloseFrame { code, reason: reason.into() }));
         self.enter_closing(now, Lost::Left(why), limit, true);
     }
 
-    /// When the next turn is due even if nothing happens.
+    /// When the next turn is due, even if nothing happens before.
     pub fn deadline(&self) -> Instant {
         match self.state {
             State::Open => self.heartbeat.deadline(),
@@ -139,8 +107,8 @@ impl Session {
         }
     }
 
-    /// One pass: pings what is due, writes some of what waits, and reads one message, sleeping
-    /// where there is none until the waiter wakes.
+    /// One pass: sends a ping that is due and some of the messages that wait, then reads one
+    /// message. Where there is none to read, sleeps until the waiter wakes.
     pub fn turn(&mut self, now: Instant) -> Result<Option<Utf8Bytes>, Lost> {
         if self.is_closing() {
             return self.drain(now).map(|()| None);
@@ -156,15 +124,15 @@ impl Session {
         let was_sent = self.has_sent_all();
         self.write_some(now)?;
         if self.has_sent_all() && !was_sent {
-            // Whoever waits for room goes first; the next turn reads.
+            // A request that waits for room goes first; the next turn reads.
             return Ok(None);
         }
-        if self.outbox.iter().map(Bytes::len).sum::<usize>() > OUTBOX_LIMIT + FRAGMENT {
+        if self.outbox.is_full() {
             self.websocket.get_mut().stream().rest_unread().map_err(Lost::Socket)?;
             return Ok(None);
         }
         let read = self.websocket.read();
-        // A new turn begins where the read has slept, and it may have for half a minute.
+        // The read may have slept for half a minute, so the time is read again.
         let now = Instant::now();
         let frames = self.websocket.get_ref().meter().frames();
         if frames != self.heard {
@@ -216,7 +184,7 @@ impl Session {
         let mut flushed = self.flush(now)?;
         let mut written = 0;
         while flushed && written < FRAGMENT {
-            let Some(frame) = self.next_frame() else { break };
+            let Some(frame) = self.outbox.next_frame() else { break };
             written += frame.payload().len();
             self.websocket.write(Message::Frame(frame)).or_else(blocked_is_fine)?;
             flushed = self.flush(now)?;
@@ -227,22 +195,11 @@ impl Session {
         Ok(())
     }
 
-    /// The next frame to send: a whole message, or a piece of one.
-    fn next_frame(&mut self) -> Option<Frame> {
-        let mut kind = Data::Continue;
-        if self.rest.is_empty() {
-            self.rest = self.outbox.pop_front()?;
-            kind = Data::Text;
-        }
-        let piece = self.rest.split_to(self.rest.len().min(FRAGMENT));
-        Some(Frame::message(piece, OpCode::Data(kind), self.rest.is_empty()))
-    }
-
-    /// True if all that was written so far is in the socket.
+    /// Hands all bytes written so far to the socket; true if it took them all.
     fn flush(&mut self, now: Instant) -> Result<bool, Lost> {
         if self.ping_owed {
             match self.websocket.write(Message::Ping(Bytes::new())) {
-                // Full of pongs that a gateway asks for and does not take.
+                // The buffer is full of pongs that the gateway has asked for and does not read.
                 Err(tungstenite::Error::WriteBufferFull(_)) => {}
                 written => {
                     written.or_else(blocked_is_fine)?;
@@ -260,20 +217,19 @@ impl Session {
         }
     }
 
-    /// Leaves a gateway that sent what this wire does not carry.
+    /// Closes the session because the gateway has broken the protocol.
     fn fail(&mut self, now: Instant, code: CloseCode, what: &str) {
         self.close(now, code, format!("the gateway sent {what}"), Session::DRAIN);
     }
 
     fn enter_closing(&mut self, now: Instant, why: Lost, limit: Duration, ours: bool) {
-        self.outbox.clear();
-        self.rest = Bytes::new();
+        self.outbox = Outbox::default();
         self.state = State::Closing { why, until: now + limit, ours };
     }
 
-    /// After a close frame: lets it leave and reads on, past tungstenite, which may have given up
-    /// on what arrives, until the other side has answered or has hung up. Closing the socket with
-    /// bytes unread would make the kernel throw away what is on its way out.
+    /// After a close frame: writes the rest of it, and reads until the gateway has answered or has
+    /// hung up. Reads past tungstenite, which may have failed on the bytes that arrive. Closing the
+    /// socket with bytes unread would make the kernel drop the bytes on their way out.
     fn drain(&mut self, now: Instant) -> Result<(), Lost> {
         let flushed = matches!(self.websocket.flush(), Ok(()));
         let stream = self.websocket.get_mut();
@@ -293,33 +249,15 @@ impl Session {
     }
 }
 
-/// What the socket does not take now stays in tungstenite's buffer and leaves with a later flush.
+/// Bytes that the socket does not take now stay in tungstenite's buffer and leave with a later flush.
 fn blocked_is_fine(error: tungstenite::Error) -> Result<(), Lost> {
     match error {
         tungstenite::Error::Io(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
         tungstenite::Error::Io(error) => Err(Lost::Socket(error)),
-        // The close that was read last has been answered.
+        // tungstenite has answered the gateway's close frame.
         _ => Err(Lost::Closed(None)),
     }
 }
 
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Lost::Closed(None) => f.write_str("the gateway closed the session"),
-            Lost::Closed(Some((code, reason))) if reason.is_empty() => {
-                write!(f, "the gateway closed the session ({code})")
-            }
-            Lost::Closed(Some((code, reason))) => {
-                write!(f, "the gateway closed the session ({code}: {})", reason.escape_debug())
-            }
-            Lost::Ended => f.write_str("the connection ended without a close frame"),
-            Lost::Socket(error) => write!(f, "the connection failed: {error}"),
-            Lost::Dead(Death::Unanswered) => f.write_str("no pong within 10 s"),
-            Lost::Dead(Death::Unsent) => {
-                f.write_str("the gateway does not read: a ping did not leave within 10 s")
-            }
-            Lost::Left(why) => f.write_str(why),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! One TCP connection out of several addresses, each given its few seconds.
+//! One TCP connection out of several addresses, which are tried one after the other.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use super::{Attempt, Error, Failure, Peer, Phase};
+use super::attempt::Attempt;
+use super::failure::{Cause, Error, Peer, Tcp};
 use crate::run::wait::Interest;
 use crate::wire::transport::Wire;
 
 /// One address may take this long.
-const EACH: Duration = Duration::from_secs(3);
+pub(super) const EACH: Duration = Duration::from_secs(3);
 
 /// Connects to the first of `addresses` that answers.
 pub(super) fn connect(
@@ -26,46 +27,43 @@ pub(super) fn connect(
         let address = SocketAddr::new(address, peer.port);
         match connect_one(attempt, address)? {
             Ok(wire) => return Ok((wire, address)),
-            Err(error) => tried.push(format!("{address}: {error}")),
+            Err(error) => tried.push((address, error)),
         }
         if Instant::now() >= attempt.deadline {
             break;
         }
     }
-    if tried.is_empty() {
-        tried.push("no address to connect to".to_owned());
-    }
-    let Peer { host, port, variable } = peer;
-    let reason = format!(
-        "can't connect to {host}: {}; is outbound {port} open, is {variable} right?",
-        tried.join(", ")
-    );
-    Err(Failure::new(Phase::Tcp, reason).into())
+    Err(Cause::Tcp { peer: peer.clone(), why: Tcp::Tried(tried) }.into())
 }
 
-fn connect_one(attempt: &Attempt, address: SocketAddr) -> Result<io::Result<Wire>, Error> {
+/// Connects to one address. A failure of this address alone is the inner error: none if there was
+/// no answer in time.
+fn connect_one(
+    attempt: &Attempt,
+    address: SocketAddr,
+) -> Result<Result<Wire, Option<io::Error>>, Error> {
     let socket = match start(attempt, address) {
         Ok(socket) => socket,
-        Err(error) => return Ok(Err(error)),
+        Err(error) => return Ok(Err(Some(error))),
     };
     let end = Instant::now() + EACH;
     attempt.until(end);
     loop {
         let woken = match attempt.waiter.wait() {
             Ok(woken) => woken,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(Some(error))),
         };
         let over = attempt.woken()? || Instant::now() >= end;
         if woken.socket {
-            return Ok(finish(attempt, socket));
+            return Ok(finish(attempt, socket).map_err(Some));
         }
         if over {
-            return Ok(Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 3 s")));
+            return Ok(Err(None));
         }
     }
 }
 
-/// A socket whose connection is under way, watched for the outcome.
+/// Starts to connect. The waiter watches the socket for the outcome.
 fn start(attempt: &Attempt, address: SocketAddr) -> io::Result<TcpStream> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -80,7 +78,7 @@ fn start(attempt: &Attempt, address: SocketAddr) -> io::Result<TcpStream> {
 
 fn finish(attempt: &Attempt, socket: TcpStream) -> io::Result<Wire> {
     sockopt::socket_error(&socket)??;
-    // Without it the TLS handshake and small replies wait for delayed acknowledgements.
+    // Without this option the TLS handshake and small replies wait for delayed acknowledgements.
     socket.set_nodelay(true)?;
     Ok(Wire::new(socket, Rc::clone(attempt.waiter), Interest::Write))
 }

@@ -1,0 +1,50 @@
+//! The TLS handshake.
+
+use std::io::{self, ErrorKind};
+
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+
+use super::attempt::{Attempt, Passed};
+use super::failure::{Cause, Error, Tls as Why};
+use crate::config::Config;
+use crate::wire::transport::{Tls, Wire};
+
+/// Makes the connection secure, and sure that the gateway is at its other end.
+pub(super) fn secure(attempt: &Attempt, wire: Wire, config: &Config) -> Result<Tls, Error> {
+    let failed = |why| {
+        let (gateway, ca_file) = (config.gateway.authority(), config.ca_file.clone());
+        Error::from(Cause::Tls { gateway, ca_file, why })
+    };
+    let name = ServerName::try_from(config.gateway.host().to_owned())
+        .map_err(|_| failed(Why::ServerName))?;
+    let connection = ClientConnection::new(config.upgrade.tls.clone(), name)
+        .map_err(|error| failed(Why::Distrusted(error)))?;
+    let mut tls = Tls::new(wire, connection);
+    attempt.until(attempt.deadline);
+    loop {
+        match tls.shake_hands() {
+            Ok(true) => {
+                (attempt.passed)(Passed::Tls(tls.version()));
+                return Ok(tls);
+            }
+            Ok(false) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if attempt.woken()? {
+                    return Err(failed(Why::NoAnswer));
+                }
+            }
+            Err(error) => return Err(failed(why(error))),
+        }
+    }
+}
+
+fn why(error: io::Error) -> Why {
+    if error.kind() == ErrorKind::UnexpectedEof {
+        return Why::HungUp;
+    }
+    match error.downcast() {
+        Ok(distrust) => Why::Distrusted(distrust),
+        Err(error) => Why::Socket(error),
+    }
+}
