@@ -1,5 +1,7 @@
 //! Real output of docker, and made-up output where no machine at hand gives it.
 
+use std::io;
+
 use super::*;
 use proptest::prelude::*;
 

@@ -7,18 +7,11 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
-use super::Line;
+use super::line::{Lane, Line};
 use crate::host::timestamp::Timestamp;
 
 /// A little under 16 KiB: with its bookkeeping it fits musl's size class of that name.
 const BLOCK: usize = 16_000;
-
-/// Where a line came from; of two of the same time, standard output's goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    Stdout,
-    Stderr,
-}
 
 /// Lines waiting to be sent, oldest first: by time, standard output first where equal, and each
 /// lane in the order in which it came, even where its clock was set back.
