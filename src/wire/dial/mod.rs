@@ -29,7 +29,6 @@ use crate::wire::tls::Distrust;
 use crate::wire::transport::{Tls, Transport, Wire};
 
 pub use resolve::print_addresses;
-pub use upgrade::RETRY_AFTER_CAP;
 
 /// All phases together.
 const BUDGET: Duration = Duration::from_secs(20);
