@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// One line for each container: its name, and its health where it has a health check. Asking for
-/// `.State.Health.Status` alone fails where there is none.
+/// One line for each container: its name and its health. `.State.Health.Status` alone fails for a
+/// container without a health check.
 const INSPECT_TEMPLATE: &str =
     "{{.Name}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}";
 
-/// Whether `text` can be a container's name or id, and so is safe as an argument: never a flag,
-/// never a path.
+/// Whether `text` can be a container's name or id. Such a text is safe as an argument: it is no flag
+/// and no path.
 pub fn is_container_name(text: &str) -> bool {
     text.len() <= 128
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-/// The last `lines` lines of a container's log, each with its time. Its standard output and
-/// standard error come back on docker's own two.
+/// The last `lines` lines of a container's log, each with its time. The container's standard output
+/// and standard error come by docker's own.
 pub fn logs_arguments(container: &str, lines: u32) -> Vec<String> {
     ["logs", "--timestamps", "--tail", &lines.to_string(), container].map(String::from).into()
 }
@@ -28,8 +28,8 @@ pub fn ps_arguments() -> Vec<String> {
     ["ps", "-q"].map(String::from).into()
 }
 
-/// Names and health of the containers `ids`, for [`parse_inspect`]. Where one has vanished docker
-/// exits with 1, prints the others nevertheless, and [`only_vanished`] tells.
+/// Names and health of the containers `ids`, for [`parse_inspect`]. If a container has vanished,
+/// docker prints the others and exits with 1; see [`super::only_vanished`].
 pub fn inspect_arguments(ids: &[String]) -> Vec<String> {
     let mut arguments: Vec<String> =
         ["inspect", "--format", INSPECT_TEMPLATE].map(String::from).into();
@@ -42,7 +42,7 @@ pub fn parse_ps(stdout: &str) -> Vec<String> {
     stdout.lines().map(str::trim).filter(|id| is_container_name(id)).map(String::from).collect()
 }
 
-/// A container's health as docker tells it, or `None` where it has no health check.
+/// A container's health. `None`: it has no health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {

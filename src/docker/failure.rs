@@ -13,28 +13,27 @@ use crate::host::redact::without_secrets;
 /// The socket that docker uses where `DOCKER_HOST` doesn't say otherwise.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
-/// EAGAIN, ENOMEM, ENFILE and EMFILE: nothing that docker could help.
+/// EAGAIN, ENOMEM, ENFILE and EMFILE: the machine's trouble, not docker's.
 const OUT_OF: [i32; 4] = [11, 12, 23, 24];
 
-/// Whether all that `docker inspect` complains of is that containers are gone.
+/// Whether `docker inspect` failed only because containers are gone.
 pub fn only_vanished(stderr: &str) -> bool {
     let mut lines = meaningful_lines(stderr).peekable();
     lines.peek().is_some() && lines.all(|line| is_no_such_container(&line.to_ascii_lowercase()))
 }
 
-/// Why docker did not do what it was asked, in one line. What docker itself had to say is in it
-/// without control characters, without the secrets of a URL, and cut to a bounded length.
+/// Why docker failed, in one line of bounded length. Docker's own words are in it without control
+/// characters and without the secrets of URLs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     NoSuchContainer(String),
-    /// Docker can't be used at all: not installed, not running, permission denied.
+    /// Docker can't be used at all: it is not installed, does not run, or denies permission.
     Unusable(String),
     Other(String),
 }
 
 impl Failure {
-    /// Tells from docker's standard error why it failed. `exit` says how it ended, in case it said
-    /// nothing else.
+    /// Finds the reason in docker's standard error. `exit` says how docker ended.
     pub fn classify(program: &str, stderr: &str, exit: impl fmt::Display) -> Failure {
         let docker = short_name(program);
         for line in meaningful_lines(stderr) {
@@ -45,7 +44,7 @@ impl Failure {
                     "{docker}: no such container: {name}: see {docker} ps -a for those there are"
                 ));
             }
-            // A daemon that answers has let us in: what it complains of is something else.
+            // A daemon that answers has granted access: its complaint is about something else.
             if words.contains("error response from daemon") {
                 continue;
             }
@@ -64,7 +63,7 @@ impl Failure {
                     ),
                     address => (
                         address.map(|address| format!(" at {address}")).unwrap_or_default(),
-                        format!("start it with systemctl start {docker}"),
+                        format!("start it with sudo systemctl start {docker}"),
                     ),
                 };
                 return Failure::Unusable(format!(
@@ -116,8 +115,8 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The lines that may say why: not the empty ones, and not the warnings, which can hold the very
-/// words looked for (`WARNING: Error loading config file: ...: permission denied`).
+/// The lines that may hold the reason. Warnings are left out, because they can hold the same words
+/// (`WARNING: Error loading config file: ...: permission denied`).
 fn meaningful_lines(stderr: &str) -> impl Iterator<Item = &str> {
     stderr.lines().map(str::trim).filter(|line| {
         let words = line.to_ascii_lowercase();
@@ -152,7 +151,7 @@ fn missing_name(line: &str) -> String {
     printable(quoted.or(line.rsplit(": ").next()).unwrap_or(line), 128)
 }
 
-/// The path of the socket that a message speaks of.
+/// The path of the socket in a message.
 fn socket_path(line: &str) -> String {
     let path = address(line).and_then(|address| address.strip_prefix("unix://").map(String::from));
     path.unwrap_or(DEFAULT_SOCKET.into())
@@ -181,7 +180,7 @@ fn short_name(program: &str) -> String {
 /// `text` fit to be shown: at most `limit` characters, none that steers a terminal or starts a new
 /// line, and no URL's user part or query.
 fn printable(text: &str, limit: usize) -> String {
-    // Beside the controls: separators of lines, and what turns the direction of text.
+    // Also separators of lines, and characters that turn the direction of text.
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
