@@ -6,3 +6,6 @@ pub mod notify;
 pub mod variables;
 pub mod job;
 pub mod command;
+
+#[cfg(test)]
+pub mod tests;

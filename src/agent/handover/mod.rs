@@ -210,3 +210,6 @@ fn restart_failed(command: &str, why: &str) {
          or set VMKIT_RESTART_CMD: {command}"
     );
 }
+
+#[cfg(test)]
+mod tests;

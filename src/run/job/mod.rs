@@ -19,8 +19,8 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, wait, waitid,
 };
 
-use super::wait::Waiter;
-use super::{notify, variables};
+use crate::run::wait::Waiter;
+use crate::run::{notify, variables};
 
 /// Which of a child's two pipes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -357,3 +357,6 @@ impl Captured {
         &self.output
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use super::handlers::logs_fetch::{LogsFetch, Rank};
-use super::handlers::snapshots::Snapshots;
-use super::outcome::{Answer, Outcome};
 use crate::logging::PEER;
+use crate::requests::handlers::logs_fetch::{LogsFetch, Rank};
+use crate::requests::handlers::snapshots::Snapshots;
+use crate::requests::outcome::{Answer, Outcome};
 use crate::wire::rpc::{self, Error, Id, Request};
 use crate::wire::session::Session;
 
@@ -168,3 +168,6 @@ impl Asked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
