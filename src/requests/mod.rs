@@ -8,3 +8,6 @@ pub mod in_flight;
 mod outcome;
 
 pub use context::Context;
+
+#[cfg(test)]
+pub mod tests;

@@ -17,6 +17,8 @@ pub fn alone(test: impl FnOnce()) {
     let mut child = Command::new(env::current_exe().expect("this file"))
         .args([&name, "--exact", "--nocapture"])
         .env(ALONE, "1")
+        // What a configuration needs.
+        .env("VMKIT_AGENT_TOKEN", "vmkit-test-token")
         .stdout(Stdio::piped())
         .spawn()
         .expect("this program can be run");

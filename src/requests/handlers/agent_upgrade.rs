@@ -11,7 +11,7 @@ use crate::logging::PEER;
 use crate::requests::context::Context;
 use crate::run::job::{Job, Pipe, Progress, Surroundings};
 use crate::upgrade::report::{Line, Stage};
-use crate::upgrade::{self, DEADLINE, REQUEST, Request};
+use crate::upgrade::{self, DEADLINE, REQUEST, Request, Version};
 use crate::wire::rpc::{self, Error, Id};
 use crate::wire::session::Session;
 
@@ -86,15 +86,20 @@ impl Upgrade {
             request.version,
             request.url
         );
-        Ok(Upgrade {
+        Ok(Upgrade::of(job, &request.version, id, context.now))
+    }
+
+    /// An upgrade whose upgrader is `job`.
+    pub fn of(job: Job, version: &Version, id: Option<&Id>, now: Instant) -> Upgrade {
+        Upgrade {
             job,
-            version: request.version.to_string(),
+            version: version.to_string(),
             id: id.cloned(),
             open: Vec::new(),
             complaint: Vec::new(),
             failed: None,
-            download: Some(Download { bytes: 0, total: None, due: context.now + PROGRESS }),
-        })
+            download: Some(Download { bytes: 0, total: None, due: now + PROGRESS }),
+        }
     }
 
     /// Whether the upgrader's output wakes the loop.
