@@ -1,5 +1,5 @@
-//! What the gateway's acknowledgement of `register` sets going: the binary on probation is
-//! confirmed, the guard is called off, and roll-backs are reported.
+//! The gateway's acknowledgement of `register` confirms the binary on probation. Then the guard is
+//! called off, and roll-backs are reported to the gateway.
 
 use std::io;
 use std::rc::Rc;

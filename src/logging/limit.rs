@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the logger does with a line. The count that it writes first, and whether it writes the line.
+    /// What the logger does with a line: the count that it writes first, and whether it writes the line.
     fn line(limit: &mut Limit, now: Instant, about: Option<About>) -> (Option<u64>, bool) {
         let count = limit.left_out(now, about.is_none());
         (count, about.is_none_or(|about| limit.admits(now, about)))

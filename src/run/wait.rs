@@ -33,7 +33,7 @@ use rustix::event::{Timespec, epoll};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::{self, pipe};
 
-/// What a watched descriptor can wake the program for.
+/// For what a watched socket wakes the program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interest {
     Read,

@@ -2,7 +2,7 @@
 
 use crate::host::timestamp::Timestamp;
 
-/// A text longer than this is cut, in bytes of UTF-8.
+/// A longer text is cut. Bytes of UTF-8.
 pub const TEXT_LIMIT: usize = 64 * 1024;
 
 /// One line as the container wrote it.
@@ -11,13 +11,13 @@ pub struct Line<'a> {
     pub time: Timestamp,
     /// The same time as docker wrote it, RFC 3339.
     pub ts: &'a str,
-    /// Without its newline and the carriage returns before it; what was not UTF-8 is U+FFFD.
+    /// Without the newline and the carriage returns before it. Bytes that were not UTF-8 are U+FFFD.
     pub text: &'a str,
-    /// Whether the text was longer, and cut at [`TEXT_LIMIT`].
+    /// Whether the text was cut at [`TEXT_LIMIT`].
     pub cut: bool,
 }
 
-/// Where a line came from; of two of the same time, standard output's goes first.
+/// Which pipe a line came by. Of two lines of the same time, standard output's goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     Stdout,

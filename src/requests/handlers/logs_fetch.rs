@@ -75,8 +75,8 @@ impl LogsFetch {
     /// Starts `docker logs`.
     ///
     /// # Errors
-    /// [`rpc::INVALID_PARAMS`], before any process is started; [`rpc::DOCKER_UNUSABLE`] where none
-    /// can be.
+    /// [`rpc::INVALID_PARAMS`], before a process is started; [`rpc::DOCKER_UNUSABLE`] if docker can't
+    /// be started.
     pub fn start(
         params: Option<&RawValue>,
         id: Option<&Id>,

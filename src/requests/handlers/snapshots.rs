@@ -1,5 +1,5 @@
-//! One snapshot for all who ask for one while it is taken: it answers each of them, and then goes to
-//! the gateway as `health_snapshot`.
+//! All requests that come while a snapshot is taken share it. It answers each of them, and then goes
+//! to the gateway as `health_snapshot`.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ pub struct Snapshots {
     sample: Option<Sample>,
     /// A finished snapshot, its answers and its notification not all sent.
     finished: Option<Finished>,
-    /// What was missing from the last snapshot that was logged above the debug level.
+    /// The parts missing from the last snapshot, as logged.
     missing: String,
 }
 
@@ -56,11 +56,11 @@ impl Snapshots {
         sendable.map(|finished| finished.number)
     }
 
-    /// The answer to one of those who asked for the finished snapshot.
+    /// The answer to one of the requests for the finished snapshot.
     pub fn answer(&mut self, id: Option<&Id>) -> Option<Answer> {
         let taken = &self.finished.as_ref()?.taken;
         let (message, missing) = (taken.message(id), taken.missing());
-        // A gateway asks all day. What is missing is logged when it changes.
+        // A gateway asks all day: missing parts are logged when they change.
         let level = match (self.missing == missing, missing.is_empty()) {
             (true, _) => Level::Debug,
             (false, true) => Level::Info,

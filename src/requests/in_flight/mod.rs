@@ -23,7 +23,7 @@ pub struct InFlight {
     pub snapshots: Snapshots,
 }
 
-/// What is done for a request.
+/// The work for a request.
 pub enum Work {
     Logs(Box<LogsFetch>),
     /// It waits for the snapshot of this number.
@@ -36,7 +36,7 @@ struct Running {
     work: Work,
 }
 
-/// What the answer needs to know of a request.
+/// The part of a request that its answer needs.
 struct Asked {
     /// A notification has no id and is not answered.
     id: Option<Id>,
@@ -101,8 +101,8 @@ impl InFlight {
         }
     }
 
-    /// Answers those who wait for a snapshot, then sends the notification. Large messages go one
-    /// by one, as the session takes them.
+    /// Answers the requests that wait for the finished snapshot, then sends the notification. Large
+    /// messages go one by one, as the session takes them.
     fn turn_snapshots(&mut self, now: Instant, session: &mut Session) {
         self.snapshots.turn(now);
         while let Some(number) = self.snapshots.finished(session.is_drained()) {

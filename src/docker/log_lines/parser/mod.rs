@@ -15,38 +15,39 @@ use std::str;
 use super::line::{Line, TEXT_LIMIT};
 use crate::host::timestamp::Timestamp;
 
-/// The length of docker's pieces, in bytes as the container wrote them.
+/// The length of docker's pieces, in bytes that the container wrote.
 const PIECE: usize = 16 * 1024;
-/// A time stamp and the space behind it fit.
+/// Bytes of a time stamp and the space behind it, at most.
 const STAMP_SPACE: usize = Timestamp::MAX_LEN + 1;
-/// What is kept of a line that is not at its end: its stamp, its text to the limit and the rest of
-/// a character there, and one inner stamp, to be seen whole before it is taken out.
+/// Bytes that are kept of a line that is not complete: its stamp, its text up to the limit with the
+/// rest of a character there, and one inner stamp, which has to be there whole to be taken out.
 const KEPT: usize = STAMP_SPACE + TEXT_LIMIT + 4 + STAMP_SPACE;
-/// A buffer that a long line has made larger than this is given back after it.
+/// A larger buffer is freed after the long line that needed it.
 const SPARE: usize = 4 * 1024;
-/// The last words of docker itself that are kept, in bytes.
+/// Bytes that are kept of docker's own last lines.
 const COMPLAINT_LIMIT: usize = 2 * 1024;
 
-/// How `String::from_utf8_lossy`, and docker's `json-file` log driver, write what is not UTF-8.
+/// What docker's `json-file` log driver writes for a byte that is not UTF-8, as
+/// `String::from_utf8_lossy` does.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
 /// Reads the lines from one of docker's two pipes.
 ///
-/// A line without a time stamp is docker's own: a warning before all others, or the error that
-/// ended it. The last of those are kept for [`LaneParser::complaint`]. Where a stamped line came
-/// before, it is handed on too, with that line's time: losing a line that was the container's after
-/// all would be worse than showing one of docker's.
+/// A line without a time stamp is docker's own: a warning at the beginning, or the error that ended
+/// docker. The last such lines are kept for [`LaneParser::complaint`]. After a line with a stamp they
+/// are also handed on, with that line's time: to lose a line of the container would be worse than to
+/// show a line of docker.
 #[derive(Debug, Default)]
 pub struct LaneParser {
     open: OpenLine,
-    /// The last stamp seen, empty at first.
+    /// The last stamp; empty before the first.
     ts: String,
     time: Option<Timestamp>,
     complaint: String,
 }
 
 impl LaneParser {
-    /// Takes the next bytes of the pipe; each line that ends in them is handed to `sink`.
+    /// Takes the next bytes of the pipe, and hands each line that they complete to `sink`.
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut dyn FnMut(Line<'_>)) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             let line = &bytes[..end];
@@ -61,15 +62,14 @@ impl LaneParser {
         self.open.append(bytes);
     }
 
-    /// The pipe has ended: what came since the last newline is a line too.
+    /// The pipe has ended: the bytes since the last newline are a line too.
     pub fn finish(&mut self, sink: &mut dyn FnMut(Line<'_>)) {
         if !self.open.is_empty() {
             self.end_open_line(sink);
         }
     }
 
-    /// The last 2 KiB of the lines without a time stamp, each with a newline: what docker had to
-    /// say.
+    /// Docker's own last lines, up to 2 KiB, each with a newline.
     pub fn complaint(&self) -> &str {
         &self.complaint
     }
@@ -89,7 +89,7 @@ impl LaneParser {
         }
     }
 
-    /// `more`: the line went on beyond what is in `line`.
+    /// `more`: the line was longer than `line`.
     fn end_line(&mut self, line: &[u8], more: bool, sink: &mut dyn FnMut(Line<'_>)) {
         let (stamp, text) = match split_stamp(line) {
             Some((time, len)) => (Some((time, &line[..len])), &line[len + 1..]),
@@ -118,35 +118,34 @@ impl LaneParser {
     }
 }
 
-/// The line whose end has not come yet.
+/// A line that is not complete.
 #[derive(Debug, Default)]
 struct OpenLine {
-    /// The line from its stamp on, inner stamps taken out; at most [`KEPT`].
+    /// The line from its stamp on, without inner stamps. At most [`KEPT`] bytes.
     bytes: Vec<u8>,
     pieces: Pieces,
-    /// Whether anything but carriage returns came after what is kept.
+    /// Whether bytes other than carriage returns came after those kept.
     more: bool,
 }
 
 /// Where docker's next inner stamp may be.
 ///
-/// The `json-file` driver writes U+FFFD, three bytes, for every byte that is not UTF-8, and so does
-/// not say how much of a piece each stood for: one byte, or three if the container wrote U+FFFD
-/// itself. A piece ends where between `least` and `most` bytes of it 16 KiB lie; elsewhere the two
-/// are one.
+/// The `json-file` driver writes U+FFFD, three bytes, for every byte that is not UTF-8. So a U+FFFD
+/// stands for one byte of a piece, or for three if the container wrote U+FFFD itself. `least` and
+/// `most` are the bounds on the bytes of the piece so far: it may end where 16 KiB lie between them.
 #[derive(Debug, Default, Clone, Copy)]
 enum Pieces {
-    /// Too little of the line is here to tell.
+    /// Too little of the line has come.
     #[default]
     Unknown,
     Looking {
         /// Where the piece began.
         start: usize,
-        /// Looked at up to here: `most` is `at - start`.
+        /// Where the search is: `most` is `at - start`.
         at: usize,
         least: usize,
     },
-    /// The line is not in pieces, or no longer.
+    /// The line is not in pieces, or the last piece has begun.
     Whole,
 }
 
@@ -158,7 +157,7 @@ impl OpenLine {
     fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && self.bytes.len() < KEPT {
             let (now, later) = bytes.split_at(bytes.len().min(KEPT - self.bytes.len()));
-            // Doubling, but never beyond what is kept.
+            // The buffer doubles, but never beyond the bytes that are kept.
             let wanted = self.bytes.len() + now.len();
             if wanted > self.bytes.capacity() {
                 let capacity = wanted.max(2 * self.bytes.capacity()).min(KEPT);
@@ -171,7 +170,7 @@ impl OpenLine {
         self.more |= bytes.iter().any(|&byte| byte != b'\r');
     }
 
-    /// Takes out the inner stamps as far as they can be told: `ended` says that no more will come.
+    /// Takes out the inner stamps found so far. `ended`: no more bytes of this line will come.
     fn join_pieces(&mut self, ended: bool) {
         loop {
             self.pieces = match self.pieces {
@@ -205,15 +204,13 @@ impl OpenLine {
         }
     }
 
-    /// Whether the piece that is here has no U+FFFD in it, as is usual: nothing to look for before
-    /// its end.
+    /// Whether a whole piece is here without U+FFFD, as is usual: then it ends after 16 KiB.
     fn is_plain_piece(&self, start: usize) -> bool {
         !self.bytes[start..start + PIECE].contains(&REPLACEMENT[0])
     }
 
-    /// The length of docker's stamp at `at`, if one is there. All pieces of a line have the same
-    /// stamp, but for the `journald` driver, where a later piece may be stamped later; it does not
-    /// write U+FFFD.
+    /// The length of docker's stamp at `at`, if there is a stamp. All pieces of a line have the same
+    /// stamp. Only the `journald` driver, which does not write U+FFFD, may stamp a later piece later.
     fn inner_stamp(&self, start: usize, at: usize) -> Option<usize> {
         if at - start < PIECE {
             return None;
@@ -224,13 +221,13 @@ impl OpenLine {
     }
 }
 
-/// The time stamp that `line` starts with, and its length; a space follows it.
+/// The time stamp at the start of `line`, and its length. A space follows the stamp.
 fn split_stamp(line: &[u8]) -> Option<(Timestamp, usize)> {
     Timestamp::parse_prefix(line).filter(|&(_, len)| line.get(len) == Some(&b' '))
 }
 
-/// The text of a line, and whether it had to be cut. `more`: the line went on beyond `bytes`, which
-/// then are longer than [`TEXT_LIMIT`].
+/// The text of a line, and whether it was cut. `more`: the line was longer than `bytes`, which then
+/// are longer than [`TEXT_LIMIT`].
 fn decode(bytes: &[u8], more: bool) -> (Cow<'_, str>, bool) {
     let bytes = if more { bytes } else { trim_end(bytes) };
     let mut text = match str::from_utf8(bytes) {
@@ -251,7 +248,7 @@ fn decode(bytes: &[u8], more: bool) -> (Cow<'_, str>, bool) {
     (text, cut)
 }
 
-/// As `String::from_utf8_lossy`, but no further than the chunk that passes [`TEXT_LIMIT`].
+/// As `String::from_utf8_lossy`, up to the chunk that passes [`TEXT_LIMIT`].
 fn decode_lossy(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {
