@@ -34,7 +34,7 @@ impl Confirmation {
     /// For the status: what to run if this binary is on trial and does not work.
     pub fn advice(&self) -> Option<String> {
         let trial = self.probation.trial()?;
-        Some(format!("on trial, see {} doctor", trial.previous().display()))
+        Some(format!("on trial; if it fails: sudo {} doctor", trial.previous().display()))
     }
 
     /// The gateway has accepted this agent.

@@ -71,7 +71,10 @@ const CHILD: u64 = 2;
 const STOP: u64 = 3;
 
 impl Waiter {
-    /// Installs the handlers of SIGCHLD and of what is to end the program.
+    /// Installs the handlers of SIGCHLD and of the signals that end the program.
+    ///
+    /// # Errors
+    /// The operating system gives no epoll instance, pipe or signal handler.
     pub fn new() -> io::Result<Rc<Waiter>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let watch = |pipe: &UnixStream, event| {
@@ -103,12 +106,15 @@ impl Waiter {
         let _ = self.before_each_sleep.set(Box::new(due));
     }
 
-    /// Until when waits may last from now on; `None` is for ever.
+    /// When the waits from now on end at the latest; `None`: never.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         self.deadline.set(deadline);
     }
 
     /// Sleeps until a watched descriptor is ready, a signal arrives or the deadline has passed.
+    ///
+    /// # Errors
+    /// The operating system's; not an interruption by a signal.
     pub fn wait(&self) -> io::Result<Woken> {
         self.waited.set(true);
         let now = Instant::now();
@@ -116,8 +122,8 @@ impl Waiter {
         let deadline = self.deadline.get().into_iter().chain(due).min();
         let timeout = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(now);
-            // Whole milliseconds, rounded up: the kernel's epoll_wait knows no finer ones, and
-            // rounded down the last of them would be spent spinning.
+            // Whole milliseconds, because epoll_wait takes no finer time. Rounded up: rounded down,
+            // the program would spin through the last one.
             let milliseconds = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
             Timespec { tv_sec: milliseconds / 1000, tv_nsec: (milliseconds % 1000) * 1_000_000 }
         });

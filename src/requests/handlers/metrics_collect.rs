@@ -43,20 +43,18 @@ pub struct Snapshot {
 impl Snapshot {
     /// For the log: which parts are missing, and why. Empty if the snapshot is complete.
     fn missing(&self) -> String {
-        let part = |name: &str| self.errors.get(name).map(|reason| (name.to_owned(), reason));
-        let (count, health) = (part("container_count"), part("container_health"));
-        let container = match (count, health) {
-            (Some((_, first)), Some((_, second))) if first == second => {
-                vec![("container data".to_owned(), first)]
+        let mut missing: Vec<(String, &str)> = Vec::new();
+        for (&part, reason) in &self.errors {
+            match missing.last_mut() {
+                Some((parts, last)) if last == reason => *parts = format!("{parts} and {part}"),
+                _ => missing.push((part.to_owned(), reason)),
             }
-            (count, health) => count.into_iter().chain(health).collect(),
-        };
-        let rest = ["cpu_pct", "disk_pct", "mem_pct"].into_iter().filter_map(part);
-        let parts = container.into_iter().chain(rest);
-        parts
-            .map(|(part, reason)| format!(" without {part}: {reason}"))
-            .collect::<Vec<_>>()
-            .join(";")
+        }
+        let missing: Vec<String> = missing
+            .into_iter()
+            .map(|(parts, reason)| format!(" without {parts}: {reason}"))
+            .collect();
+        missing.join(";").replace("container_count and container_health", "container data")
     }
 }
 
@@ -295,4 +293,26 @@ fn noted<T, E: ToString>(
     read: Result<T, E>,
 ) -> Option<T> {
     read.map_err(|reason| errors.insert(part, reason.to_string())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_says_what_is_missing_and_why() {
+        let missing = |errors: &[(&'static str, &str)]| {
+            let cpu = CpuTimes::read();
+            let mut snapshot = snapshot(&cpu, &cpu, Ok(0), Ok(BTreeMap::new()));
+            let errors = errors.iter().map(|&(part, reason)| (part, reason.to_owned()));
+            snapshot.errors = errors.collect();
+            snapshot.missing()
+        };
+        assert_eq!(missing(&[]), "");
+        let docker = [("container_count", "no docker"), ("container_health", "no docker")];
+        assert_eq!(missing(&docker), " without container data: no docker");
+        let both = [("container_health", "no docker"), ("cpu_pct", "no /proc")];
+        let expected = " without container_health: no docker; without cpu_pct: no /proc";
+        assert_eq!(missing(&both), expected);
+    }
 }
