@@ -1,33 +1,33 @@
-//! How long to wait before the next attempt: exponential, with full jitter, a pure function of
-//! what has happened and of a random number.
+//! How long to wait before the next attempt: exponential, with full jitter. A pure function of what
+//! has happened and of a random number.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
-
-use crate::wire::dial::RETRY_AFTER_CAP;
 
 const BASE: Duration = Duration::from_secs(1);
 const CAP: Duration = Duration::from_secs(60);
-/// A registered session that lived this long ends a series of failures.
+/// A registered session that lived this long resets the delay.
 const PROVEN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub struct Backoff {
-    /// Failures in a row, this series.
+    /// Failures since the delay was last reset.
     failures: u32,
 }
 
 impl Backoff {
     /// The delay before the next attempt.
     ///
-    /// `random` is uniform over all of `u32`. The delay is drawn from the whole of nought to the
-    /// ceiling, at the cap as well: a fleet that lost its gateway must not come back in step. For
-    /// the same reason it is added to `retry_after`, which thereby stays a lower bound.
+    /// `random` is uniform over all of `u32`. The delay is anything from zero to the ceiling, also
+    /// at the cap: a fleet that lost its gateway must not come back in step. It is added to
+    /// `retry_after`, so that the gateway's own time stays a lower bound and the fleet is still
+    /// spread.
     pub fn delay(&mut self, random: u32, retry_after: Option<Duration>) -> Duration {
         let ceiling =
             BASE.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(CAP);
         self.failures = (self.failures + 1).min(31);
         let jittered = ceiling.mul_f64(f64::from(random) / f64::from(u32::MAX));
-        jittered + retry_after.unwrap_or_default().min(RETRY_AFTER_CAP)
+        jittered + retry_after.unwrap_or_default()
     }
 
     /// A session has ended that was registered at `registered`, if ever.
@@ -36,6 +36,12 @@ impl Backoff {
             self.failures = 0;
         }
     }
+}
+
+/// For the jitter.
+pub fn random() -> u32 {
+    // Each RandomState has a new seed from the kernel; the hash of nothing depends on that alone.
+    (RandomState::new().build_hasher().finish() >> 32) as u32
 }
 
 #[cfg(test)]
@@ -59,12 +65,11 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_a_lower_bound_with_a_cap_of_its_own() {
+    fn retry_after_is_a_lower_bound() {
         let mut backoff = Backoff::default();
         let ten = Some(Duration::from_secs(10));
         assert_eq!(backoff.delay(0, ten).as_secs(), 10);
-        let day = Some(Duration::from_secs(86_400));
-        assert_eq!(backoff.delay(0, day).as_secs(), 300);
+        assert_eq!(backoff.delay(u32::MAX, ten).as_secs(), 12);
     }
 
     #[test]

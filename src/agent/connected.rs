@@ -1,30 +1,38 @@
-//! A session and what goes on in it: the requests in flight, and whether the gateway has taken
-//! the agent in.
+//! One session with the gateway: the requests in flight, and whether the gateway has accepted this
+//! agent.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tungstenite::Utf8Bytes;
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::config::Config;
+use super::handover::Handover;
+use crate::config::{Config, Token};
+use crate::logging::{PEER, SESSION};
+use crate::requests::Context;
+use crate::requests::dispatch::{Started, dispatch};
 use crate::requests::handlers::register;
-use crate::requests::in_flight::Flights;
+use crate::requests::in_flight::{self, InFlight};
+use crate::run::job::Children;
 use crate::run::wait::Waiter;
-use crate::wire::dial::Dialed;
+use crate::wire::dial;
+use crate::wire::rpc::{self, Incoming, Request, Response};
 use crate::wire::session::{Lost, Session};
 
 pub struct Connected {
     pub session: Session,
-    pub flights: Flights,
+    /// The first session of this process has number 1.
+    pub number: u64,
     pub since: Instant,
-    /// When the gateway has acknowledged `register`.
+    /// When the gateway acknowledged `register`.
     pub registered: Option<Instant>,
+    in_flight: InFlight,
 }
 
-/// What a turn of a session comes up with.
+/// What a turn of a session can come to.
 pub enum News {
     Message(Utf8Bytes),
     /// The gateway has not acknowledged `register` in time.
@@ -32,42 +40,65 @@ pub enum News {
     Lost(Lost),
 }
 
+/// The gateway's answer to `register`. The error says what it answered instead of accepting.
+pub type Registration = Result<(), String>;
+
 /// How long a session lived, for people.
 pub struct Lived(pub Duration);
 
+/// Why there is no session.
+pub enum Failure {
+    /// A signal asked the program to end.
+    Stopped,
+    Dial(Box<dial::Failure>),
+    Socket(io::Error),
+}
+
 impl Connected {
-    /// A session that begins with `register`.
+    /// Dials the gateway and begins a session, the `number`th, with `register`.
     ///
     /// # Errors
-    /// When the socket has no address any more.
-    pub fn open(
-        dialed: Dialed,
-        now: Instant,
+    /// [`Failure::Socket`] when the new session's socket has no local address any more.
+    pub fn dial(
+        number: u64,
         config: &Config,
-    ) -> io::Result<(Connected, SocketAddr)> {
+        waiter: &Rc<Waiter>,
+        children: &Rc<Children>,
+    ) -> Result<Connected, Failure> {
+        let started = Instant::now();
+        let dialed = dial::dial(config, waiter, children).map_err(|error| match error {
+            dial::Error::Stopped => Failure::Stopped,
+            dial::Error::Failed(failure) => Failure::Dial(failure),
+        })?;
+        let now = Instant::now();
         let mut session = Session::new(dialed.websocket, now);
-        let ip = session.local_address()?;
+        let ip = session.local_address().map_err(Failure::Socket)?;
+        let took = now.saturating_duration_since(started).as_millis();
+        let (gateway, address) = (config.gateway.authority(), dialed.address.to_string());
+        let via = if gateway == address { String::new() } else { format!(" ({address})") };
+        log::info!(target: SESSION, "connected to {gateway}{via} in {took} ms");
         session.send(register::request(config, ip));
-        let flights = Flights::default();
-        Ok((Connected { session, flights, since: now, registered: None }, dialed.address))
+        let in_flight = InFlight::default();
+        Ok(Connected { session, number, since: now, registered: None, in_flight })
     }
 
-    /// One pass over what is in flight and over the session, which sleeps where nothing is to be
-    /// done; not beyond what `others` have to do then.
+    /// Moves the requests and the session on. Sleeps if there is nothing to do, until `others` at
+    /// the latest.
     pub fn turn(&mut self, now: Instant, others: Option<Instant>, waiter: &Waiter) -> Option<News> {
         let overdue = self.since + register::PATIENCE;
         if self.session.is_closing() {
-            self.flights = Flights::default();
+            self.in_flight = InFlight::default();
         } else if self.registered.is_none() && now >= overdue {
             return Some(News::RegisterOverdue);
         }
-        let again = self.flights.turn(now, &mut self.session);
+        let again = self.in_flight.turn(now, &mut self.session);
+        let awaited = self.registered.is_none() && !self.session.is_closing();
         let deadlines = [
             others,
             again.then_some(now),
             Some(self.session.deadline()),
-            self.flights.deadline(now),
-            self.registered.is_none().then_some(overdue).filter(|_| !self.session.is_closing()),
+            self.in_flight.deadline(now),
+            awaited.then_some(overdue),
         ];
         waiter.set_deadline(deadlines.into_iter().flatten().min());
         match self.session.turn(now) {
@@ -76,9 +107,56 @@ impl Connected {
         }
     }
 
-    /// Ends what is in flight, and says goodbye.
+    /// Takes a message from the gateway. Returns the answer to `register`, if the message is it.
+    pub fn receive(
+        &mut self,
+        text: &str,
+        context: Context,
+        handover: &mut Handover,
+    ) -> Option<Registration> {
+        log::debug!(target: PEER, "received {} bytes", text.len());
+        match rpc::parse(text) {
+            Ok(Incoming::Request(request)) => self.start(request, context, handover),
+            Ok(Incoming::Response(response)) => return self.answered(&response, context.now),
+            Err(error) => {
+                log::info!(target: PEER, "refused a message: {error}");
+                self.session.send(rpc::error(None, &error));
+            }
+        }
+        None
+    }
+
+    fn start(&mut self, request: Request, context: Context, handover: &mut Handover) {
+        match dispatch(&request, context, &mut self.in_flight, handover.is_under_way()) {
+            Ok(Started::Work(work)) => self.in_flight.add(request, work, context.now),
+            Ok(Started::Upgrade(upgrade)) => handover.begin(upgrade, self.number),
+            Err(error) => in_flight::refuse(request, context.now, &mut self.session, error),
+        }
+    }
+
+    fn answered(&mut self, response: &Response, now: Instant) -> Option<Registration> {
+        if self.registered.is_some() || !register::answers(response) {
+            log::debug!(target: PEER, "ignored a response: the agent has made no such request");
+            return None;
+        }
+        let registration = register::acknowledged(response);
+        self.registered = registration.is_ok().then_some(now);
+        Some(registration)
+    }
+
+    /// Closes the session of a gateway that did not accept this agent.
+    pub fn refuse(&mut self, now: Instant, why: &str, token: &Token) {
+        let why = format!(
+            "the gateway did not accept this agent (register: {why}); check VMKIT_AGENT_TOKEN and \
+             VMKIT_GATEWAY_URL"
+        );
+        self.leave(now, CloseCode::Policy, token.blot_out(why), Session::DRAIN);
+    }
+
+    /// Ends the requests in flight and closes the session: `limit` is how long the gateway has to
+    /// answer the close frame.
     pub fn leave(&mut self, now: Instant, code: CloseCode, why: String, limit: Duration) {
-        self.flights = Flights::default();
+        self.in_flight = InFlight::default();
         self.session.close(now, code, why, limit);
     }
 }

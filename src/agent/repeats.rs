@@ -1,5 +1,5 @@
-//! Keeps a failure that repeats itself from filling the log: said once, then every ten minutes
-//! with a count. Pure.
+//! Keeps a failure that repeats from filling the log: it is logged once, then every ten minutes with
+//! a count. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ struct Last {
 }
 
 impl Repeats {
-    /// What to log of a failure, if anything. `kind` is what makes it the same as another: times
-    /// in it do not count.
+    /// The text to log for a failure, if any. Failures of one `kind` are the same; times in it do
+    /// not count.
     pub fn say(&mut self, now: Instant, kind: &str, failure: &str) -> Option<String> {
         let is_time = |word: &&str| Timestamp::parse_prefix(word.as_bytes()).is_some();
         let words: Vec<&str> = kind.split(' ').filter(|word| !is_time(word)).collect();
@@ -43,7 +43,7 @@ impl Repeats {
         }
     }
 
-    /// Things went well; the next failure is news again.
+    /// The next failure is logged, whatever its kind.
     pub fn clear(&mut self) {
         self.last = None;
     }

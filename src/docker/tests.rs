@@ -1,5 +1,7 @@
 //! Real output of docker, and made-up output where no machine at hand gives it.
 
+use std::io;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -128,13 +130,13 @@ fn daemon_down() {
         Failure::Unusable(message) => message,
         other => panic!("{other:?}"),
     };
-    let expected = "docker: cannot connect to the daemon at unix:///nonexistent.sock: start it with systemctl start docker";
+    let expected = "docker: cannot connect to the daemon at unix:///nonexistent.sock: start it with sudo systemctl start docker";
     assert_eq!(message(captured!("daemon-down.stderr")), expected);
     let expected = "docker: cannot connect to the daemon at tcp://127.0.0.1:1: see that it runs there, or set DOCKER_HOST";
     assert_eq!(message(captured!("daemon-down-tcp.stderr")), expected);
     let version_29 = "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct and if \
                       the daemon is running: dial unix /var/run/docker.sock: connect: no such file or directory";
-    let expected = "docker: cannot connect to the daemon at unix:///var/run/docker.sock: start it with systemctl start docker";
+    let expected = "docker: cannot connect to the daemon at unix:///var/run/docker.sock: start it with sudo systemctl start docker";
     assert_eq!(message(version_29), expected);
     let ssh = message(
         "error during connect: Get \"http://joe:secret@docker.example.com/v1.50/json?token=secret\": EOF",

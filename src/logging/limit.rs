@@ -1,8 +1,8 @@
-//! What a gateway can cause to be logged: at most 20 lines in any 10 s, then one line with the
-//! count of what was left out. Pure.
+//! The bound on the lines that a gateway can cause: at most 20 in any 10 s, then one line with the
+//! number of those left out. Pure.
 //!
-//! Lines about sessions (connected, registered, lost) have places of their own among the 20, so that
-//! a gateway which asks a lot does not hide that it was lost.
+//! Some of the 20 are kept for lines about sessions (connected, registered, lost), so that a gateway
+//! that asks a lot does not hide a lost session.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// What a counted line is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum About {
-    /// A message of the gateway's, and what came of it.
+    /// A message from the gateway, or its outcome.
     Message,
-    /// A session's beginning or end. The backoff lies between any two.
+    /// A session's beginning or end. Between two sessions lies the backoff's sleep.
     Session,
 }
 
@@ -24,7 +24,7 @@ pub enum About {
 pub struct Limit {
     /// When the last 20 lines were written, in a ring.
     written: [Option<Instant>; LINES],
-    /// Where the oldest of them is.
+    /// The index of the oldest.
     oldest: usize,
     /// Until then every line about a message is left out.
     silent_until: Option<Instant>,
@@ -50,8 +50,8 @@ impl Limit {
         true
     }
 
-    /// How many lines were left out, if that is to be said now: when the silence is over, or at once
-    /// before a line that is `uncounted`.
+    /// How many lines were left out, if that is to be logged now: after the silence, or before an
+    /// `uncounted` line.
     pub fn left_out(&mut self, now: Instant, uncounted: bool) -> Option<u64> {
         let over = self.silent_until.is_some_and(|until| now >= until);
         if over {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the logger does with a line. The count that it writes first, and whether it writes the line.
+    /// What the logger does with a line: the count that it writes first, and whether it writes the line.
     fn line(limit: &mut Limit, now: Instant, about: Option<About>) -> (Option<u64>, bool) {
         let count = limit.left_out(now, about.is_none());
         (count, about.is_none_or(|about| limit.admits(now, about)))

@@ -1,60 +1,55 @@
 //! From a method's name to its handler, with typed parameters.
 
-use std::rc::Rc;
-use std::time::Instant;
-
-use crate::config::Config;
-use crate::requests::handlers::LogsFetch;
-use crate::requests::handlers::agent_upgrade::Upgrade;
-use crate::requests::handlers::metrics_collect::{self, Taken};
-use crate::run::job::Children;
+use super::context::Context;
+use super::handlers::agent_upgrade::Upgrade;
+use super::handlers::logs_fetch::LogsFetch;
+use super::handlers::metrics_collect;
+use super::in_flight::{InFlight, Work};
 use crate::wire::rpc::{self, Error, Request};
 
-/// What a request has set going.
+/// What a request has started.
 pub enum Started {
-    Flight(Work),
-    /// Not among the flights: it outlives the session.
+    /// It ends with the session.
+    Work(Work),
+    /// It outlives the session.
     Upgrade(Box<Upgrade>),
 }
 
-/// What ends with the session.
-pub enum Work {
-    Logs(Box<LogsFetch>),
-    /// The next snapshot, which all who ask for one in the meantime share.
-    Snapshot,
-    /// One that is to be answered with.
-    Taken(Rc<Taken>),
-}
-
-/// Starts what `request` asks for.
+/// Starts what `request` asks for. `upgrading`: an upgrade is under way, which counts as a request
+/// in flight.
 ///
 /// # Errors
-/// What to answer at once instead.
+/// What to answer at once.
 pub fn dispatch(
     request: &Request,
-    now: Instant,
-    config: &Config,
-    children: &Rc<Children>,
+    context: Context,
+    in_flight: &mut InFlight,
     upgrading: bool,
 ) -> Result<Started, Error> {
-    let params = request.params.as_deref();
+    in_flight.check_room(upgrading)?;
+    let (id, params) = (request.id.as_ref(), request.params.as_deref());
     match request.method.as_str() {
-        "logs_fetch" => LogsFetch::start(params, request.id.as_ref(), now, config, children)
-            .map(|logs| Started::Flight(Work::Logs(Box::new(logs)))),
-        "metrics_collect" => {
-            metrics_collect::check(params).map(|()| Started::Flight(Work::Snapshot))
+        "logs_fetch" => {
+            let logs = LogsFetch::start(params, id, context)?;
+            Ok(Started::Work(Work::Logs(Box::new(logs))))
         }
-        "agent_upgrade" if !config.upgrade.by_gateway => {
+        "metrics_collect" => {
+            metrics_collect::check(params)?;
+            Ok(Started::Work(Work::Snapshot(in_flight.snapshots.start(context))))
+        }
+        "agent_upgrade" if !context.config.upgrade.by_gateway => {
             let message = "this machine's owner has turned upgrades off (VMKIT_UPGRADES=off); run \
-                           vmkit-agent upgrade on the machine";
-            Err(Error::new(rpc::FORBIDDEN, message.to_owned()))
+                           sudo vmkit-agent upgrade on the machine";
+            Err(Error::new(rpc::Code::Forbidden, message.to_owned()))
         }
         "agent_upgrade" if upgrading => {
             let message = "busy: an upgrade is under way; ask again when it has ended";
-            Err(Error::new(rpc::BUSY, message.to_owned()))
+            Err(Error::new(rpc::Code::Busy, message.to_owned()))
         }
-        "agent_upgrade" => Upgrade::start(params, request.id.as_ref(), now, children)
-            .map(|upgrade| Started::Upgrade(Box::new(upgrade))),
+        "agent_upgrade" => {
+            let upgrade = Upgrade::start(params, id, context)?;
+            Ok(Started::Upgrade(Box::new(upgrade)))
+        }
         unknown => Err(Error::unknown_method(unknown)),
     }
 }

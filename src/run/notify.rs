@@ -1,8 +1,8 @@
-//! What the service manager is told, by the protocol of sd_notify(3): datagrams of `NAME=value`
-//! lines to the socket that it has named. Where it has named none, all of this does nothing.
+//! Tells the service manager how the agent is, by the protocol of sd_notify(3): datagrams of
+//! `NAME=value` lines to the manager's socket. Without such a socket all of this does nothing.
 //!
-//! The agent never depends on it: what the manager does not take at once is lost, or said again
-//! later. Only that the agent is ready may wait, because a start that nobody hears of is undone.
+//! The agent does not depend on the manager: a message that is not taken at once is lost, or sent
+//! again later. Only `READY=1` may wait, because systemd ends a service that does not become ready.
 
 use std::cell::{Cell, RefCell};
 use std::env;
@@ -13,22 +13,22 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{SendFlags, SocketAddrUnix, sendto};
 
-/// Whom and how often to notify. No child may inherit these: what it says would count as ours.
+/// The manager's variables. No child may inherit them: its messages would count as the agent's.
 pub const VARIABLES: [&str; 3] = [SOCKET, WATCHDOG, WATCHDOG_PID];
 const SOCKET: &str = "NOTIFY_SOCKET";
 const WATCHDOG: &str = "WATCHDOG_USEC";
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
-/// How long a manager may be too busy to hear that the agent is ready.
+/// How long `READY=1` may wait for a busy manager.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// When to try again to feed a watchdog that did not take it.
+/// How long after a feeding that the manager did not take the next one is tried.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The service manager, if there is one that listens.
+/// The service manager, if one listens.
 pub struct Manager {
     listener: Option<(UnixDatagram, SocketAddrUnix)>,
     watchdog: Option<Watchdog>,
-    /// The last status that it has taken.
+    /// The last status that the manager has taken.
     status: RefCell<String>,
 }
 
@@ -36,17 +36,17 @@ pub struct Manager {
 struct Watchdog {
     limit: Duration,
     fed: Cell<Instant>,
-    /// Not before that, after it could not be fed.
+    /// After a feeding that was not taken: not before this time.
     again: Cell<Instant>,
 }
 
 impl Manager {
-    /// The one that started this process.
+    /// The manager that started this process.
     pub fn from_environment(now: Instant) -> Manager {
         let listener = env::var_os(SOCKET)
             .and_then(|name| Some((UnixDatagram::unbound().ok()?, address(&name)?)));
         let microseconds = env::var(WATCHDOG).ok().and_then(|text| text.parse().ok());
-        // One that is meant for another process of the service.
+        // The watchdog may be meant for another process of the service.
         let ours = env::var(WATCHDOG_PID).map_or(true, |pid| pid == std::process::id().to_string());
         let limit = microseconds.filter(|&limit| ours && limit > 0).map(Duration::from_micros);
         let watchdog = limit.filter(|_| listener.is_some()).map(|limit| Watchdog {
@@ -57,7 +57,7 @@ impl Manager {
         Manager { listener, watchdog, status: RefCell::default() }
     }
 
-    /// The agent does its work from now on, connected or not.
+    /// The agent's loop runs from now on, connected or not.
     pub fn ready(&self) {
         if let Some((socket, _)) = &self.listener {
             let _ = socket.set_write_timeout(Some(PATIENCE));
@@ -65,12 +65,12 @@ impl Manager {
         self.send("READY=1", SendFlags::empty());
     }
 
-    /// The agent is on its way out.
+    /// The agent is about to end.
     pub fn stopping(&self) {
         self.send("STOPPING=1", SendFlags::DONTWAIT);
     }
 
-    /// What the agent is at, for `systemctl status`.
+    /// What `systemctl status` shows.
     pub fn status(&self, text: &str) {
         // A line feed would begin another assignment.
         let text = text.replace(|character: char| character.is_control(), " ");
@@ -81,12 +81,12 @@ impl Manager {
         }
     }
 
-    /// To be called before every sleep. Feeds the watchdog where it is time to, and says when the
-    /// sleep has to end for that.
+    /// To be called before each sleep. Feeds the watchdog if a feeding is due, and says when the
+    /// sleep has to end for the next one.
     ///
-    /// Twice the rate at which the watchdog bites is what its manual asks for. An agent at rest
-    /// wakes about that often anyway, so a wake-up that comes somewhat early is used, and one of
-    /// its own is made only where none has come somewhat late.
+    /// systemd's manual asks for a feeding in each half of the limit. An agent at rest wakes about
+    /// that often anyway. So a wake-up from a third of the limit on is used, and one is made for the
+    /// feeding alone at two thirds.
     pub fn feed(&self, now: Instant) -> Option<Instant> {
         let Watchdog { limit, fed, again } = self.watchdog.as_ref()?;
         if now >= (fed.get() + *limit / 3).max(again.get()) {
@@ -98,7 +98,7 @@ impl Manager {
         Some((fed.get() + *limit * 2 / 3).max(again.get()))
     }
 
-    /// True if it was taken.
+    /// True if the manager took the message.
     fn send(&self, assignment: &str, flags: SendFlags) -> bool {
         let Some((socket, address)) = &self.listener else { return false };
         sendto(socket, assignment.as_bytes(), flags | SendFlags::NOSIGNAL, address).is_ok()
@@ -110,7 +110,7 @@ fn address(name: &OsStr) -> Option<SocketAddrUnix> {
     match name.as_bytes() {
         [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name).ok(),
         path @ [b'/', ..] => SocketAddrUnix::new(path).ok(),
-        // What else there may be is for managers of other machines.
+        // Other addresses, such as vsock, are for managers of virtual machines.
         _ => None,
     }
 }

@@ -1,6 +1,23 @@
 //! The one place where the program sleeps: an epoll instance over the session's socket, the pipes
 //! of children and the signals, and the deadline that the loop gave it.
 //!
+//! ```text
+//! who sleeps                                              what wakes it
+//!
+//! agent::next_event, without a session ---------+         the session's socket
+//! agent::next_event, with one                   |         output of a child
+//!   Session::turn                               |         the end of a child (SIGCHLD)
+//!     tungstenite's read                        |         SIGTERM, SIGINT, SIGHUP
+//!       Metered::read, which counts frames      |         the deadline
+//!         Transport::read, TLS or not           |         the watchdog's next feeding
+//!           Wire::rest -------------------------+
+//! each phase of a dial -------------------------+--> Waiter::wait
+//! Captured::finish, outside of the loop --------+
+//! ```
+//!
+//! tungstenite's read has no parameter for a deadline, so the caller sets it beforehand with
+//! [`Waiter::set_deadline`].
+//!
 //! Readiness is level-triggered and nothing is remembered between two waits, so a wake-up that
 //! goes unused costs one turn of the loop and never an event.
 
@@ -14,11 +31,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
+use signal_hook::low_level::{self, pipe};
 
-use crate::run::notify::Manager;
-
-/// What a watched descriptor can wake the program for.
+/// For what a watched socket wakes the program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interest {
     Read,
@@ -26,7 +41,7 @@ pub enum Interest {
     Both,
 }
 
-/// What the last wait ended for; a child's pipe or the deadline leave both false.
+/// Why a wait ended. Both are false after a child's output, its end or the deadline.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Woken {
     /// The session's socket is ready.
@@ -35,66 +50,80 @@ pub struct Woken {
     pub stop: bool,
 }
 
-/// Sleeps until something happens. One for the whole program, shared by whoever must wait.
+/// Sleeps until something happens. The program has one, which all that wait share.
 pub struct Waiter {
     epoll: OwnedFd,
-    stop_signal: UnixStream,
+    /// The signals that end the program, and the pipe of each.
+    stop_signals: Vec<(i32, UnixStream)>,
     child_signal: UnixStream,
-    stopping: Cell<bool>,
+    stopping: Cell<Option<i32>>,
     child_ended: Cell<bool>,
     deadline: Cell<Option<Instant>>,
     /// Whether there was a wait since the last look.
     waited: Cell<bool>,
-    /// Whose watchdog is fed before every sleep: this is where the whole program passes by.
-    manager: OnceCell<Rc<Manager>>,
+    before_each_sleep: OnceCell<Box<dyn Fn(Instant) -> Option<Instant>>>,
 }
 
 const SOCKET: u64 = 0;
 const PIPE: u64 = 1;
-const STOP: u64 = 2;
-const CHILD: u64 = 3;
+const CHILD: u64 = 2;
+/// From here on: the index of a signal that ends the program.
+const STOP: u64 = 3;
 
 impl Waiter {
-    /// Installs the handlers of SIGCHLD and of what is to end the program.
+    /// Installs the handlers of SIGCHLD and of the signals that end the program.
+    ///
+    /// # Errors
+    /// The operating system gives no epoll instance, pipe or signal handler.
     pub fn new() -> io::Result<Rc<Waiter>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let stop_signal = signal_pipe(&endings())?;
-        let child_signal = signal_pipe(&[SIGCHLD])?;
-        epoll::add(&epoll, &stop_signal, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)?;
-        epoll::add(&epoll, &child_signal, epoll::EventData::new_u64(CHILD), epoll::EventFlags::IN)?;
+        let watch = |pipe: &UnixStream, event| {
+            epoll::add(&epoll, pipe, epoll::EventData::new_u64(event), epoll::EventFlags::IN)
+        };
+        let child_signal = signal_pipe(SIGCHLD)?;
+        watch(&child_signal, CHILD)?;
+        let mut stop_signals = Vec::new();
+        for (signal, event) in endings().into_iter().zip(STOP..) {
+            let pipe = signal_pipe(signal)?;
+            watch(&pipe, event)?;
+            stop_signals.push((signal, pipe));
+        }
         Ok(Rc::new(Waiter {
             epoll,
-            stop_signal,
+            stop_signals,
             child_signal,
-            stopping: Cell::new(false),
+            stopping: Cell::new(None),
             child_ended: Cell::new(false),
             deadline: Cell::new(None),
             waited: Cell::new(false),
-            manager: OnceCell::new(),
+            before_each_sleep: OnceCell::new(),
         }))
     }
 
-    /// From now on sleeps end early enough to feed this one's watchdog.
-    pub fn answer_to(&self, manager: Rc<Manager>) {
-        // There is but one.
-        let _ = self.manager.set(manager);
+    /// From now on `due` is called before each sleep, and says when the sleep has to end for it.
+    pub fn before_each_sleep(&self, due: impl Fn(Instant) -> Option<Instant> + 'static) {
+        // It is set once: the program has one service manager.
+        let _ = self.before_each_sleep.set(Box::new(due));
     }
 
-    /// Until when waits may last from now on; `None` is for ever.
+    /// When the waits from now on end at the latest; `None`: never.
     pub fn set_deadline(&self, deadline: Option<Instant>) {
         self.deadline.set(deadline);
     }
 
     /// Sleeps until a watched descriptor is ready, a signal arrives or the deadline has passed.
+    ///
+    /// # Errors
+    /// The operating system's; not an interruption by a signal.
     pub fn wait(&self) -> io::Result<Woken> {
         self.waited.set(true);
         let now = Instant::now();
-        let fed_until = self.manager.get().and_then(|manager| manager.feed(now));
-        let deadline = self.deadline.get().into_iter().chain(fed_until).min();
+        let due = self.before_each_sleep.get().and_then(|due| due(now));
+        let deadline = self.deadline.get().into_iter().chain(due).min();
         let timeout = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(now);
-            // Whole milliseconds, rounded up: the kernel's epoll_wait knows no finer ones, and
-            // rounded down the last of them would be spent spinning.
+            // Whole milliseconds, because epoll_wait takes no finer time. Rounded up: rounded down,
+            // the program would spin through the last one.
             let milliseconds = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
             Timespec { tv_sec: milliseconds / 1000, tv_nsec: (milliseconds % 1000) * 1_000_000 }
         });
@@ -108,23 +137,26 @@ impl Waiter {
         for event in ready {
             match event.data.u64() {
                 SOCKET => woken.socket = true,
-                STOP => {
-                    empty(&self.stop_signal);
-                    self.stopping.set(true);
-                }
                 CHILD => {
                     empty(&self.child_signal);
                     self.child_ended.set(true);
                 }
-                _ => {}
+                PIPE => {}
+                event => {
+                    let index = usize::try_from(event - STOP).unwrap_or(usize::MAX);
+                    if let Some((signal, pipe)) = self.stop_signals.get(index) {
+                        empty(pipe);
+                        self.stopping.set(Some(*signal));
+                    }
+                }
             }
         }
-        woken.stop = self.stopping.get();
+        woken.stop = self.stopping();
         Ok(woken)
     }
 
-    /// Sees the signals after a turn that found too much to do to sleep. Once a turn, or a gateway
-    /// that never pauses would hide them.
+    /// Looks for signals and the ends of children after a turn that did not wait. To be called once
+    /// a turn: a gateway that sends without a pause would hide them.
     pub fn look(&self) -> io::Result<()> {
         if !self.waited.replace(false) {
             self.set_deadline(Some(Instant::now()));
@@ -134,9 +166,14 @@ impl Waiter {
         Ok(())
     }
 
-    /// A signal has asked the program to end.
+    /// Whether a signal has asked the program to end.
     pub fn stopping(&self) -> bool {
-        self.stopping.get()
+        self.stopping.get().is_some()
+    }
+
+    /// The name of the signal that has asked the program to end.
+    pub fn stop_signal(&self) -> Option<&'static str> {
+        self.stopping.get().map(|signal| low_level::signal_name(signal).unwrap_or("a signal"))
     }
 
     /// Whether a child has ended since this was last asked.
@@ -144,33 +181,34 @@ impl Waiter {
         self.child_ended.take()
     }
 
-    /// Wakes for the session's socket; closing the descriptor ends it.
+    /// From now on the session's socket ends waits, until it is closed.
     pub fn watch_socket(&self, socket: &impl AsFd, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(SOCKET), flags(interest))?)
     }
 
+    /// Changes what a watched socket ends waits for.
     pub fn change_socket(&self, socket: &impl AsFd, interest: Interest) -> io::Result<()> {
         Ok(epoll::modify(&self.epoll, socket, epoll::EventData::new_u64(SOCKET), flags(interest))?)
     }
 
-    /// Wakes for what a child writes; closing the descriptor ends it.
+    /// From now on a child's output ends waits, until the pipe is closed.
     pub fn watch_pipe(&self, pipe: &impl AsFd) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, pipe, epoll::EventData::new_u64(PIPE), epoll::EventFlags::IN)?)
     }
 
-    /// No longer wakes for a pipe that is left unread for a while.
+    /// From now on a child's output ends no wait.
     pub fn ignore_pipe(&self, pipe: &impl AsFd) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, pipe)?)
     }
 }
 
-/// Does nothing for a while. Not for the loop: for a program that has nothing else to do.
+/// Does nothing for a while. Not for the loop, which sleeps in [`Waiter::wait`] alone.
 pub fn pause(duration: Duration) {
     let timeout = Timespec {
         tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: duration.subsec_nanos().into(),
     };
-    // A signal ends it early, which is as good.
+    // A signal may end it early: callers look again at what they wait for.
     let _ = rustix::event::poll(&mut [], Some(&timeout));
 }
 
@@ -182,8 +220,8 @@ fn flags(interest: Interest) -> epoll::EventFlags {
     }
 }
 
-/// The signals that are to end the program. SIGHUP is one, unless somebody has seen to it that it
-/// is none, as nohup does.
+/// The signals that end the program. SIGHUP is left out if the program was started with SIGHUP
+/// ignored, as nohup does.
 pub fn endings() -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -193,12 +231,10 @@ pub fn endings() -> Vec<i32> {
     signals
 }
 
-fn signal_pipe(signals: &[i32]) -> io::Result<UnixStream> {
+fn signal_pipe(signal: i32) -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
-    for &signal in signals {
-        pipe::register(signal, write.try_clone()?)?;
-    }
+    pipe::register(signal, write)?;
     Ok(read)
 }
 

@@ -94,16 +94,16 @@ impl Error {
     }
 
     /// The code of this failure on the wire.
-    pub fn code(&self) -> i32 {
+    pub fn code(&self) -> rpc::Code {
         match self.kind {
-            Kind::Busy => rpc::BUSY,
-            Kind::Download => rpc::DOWNLOAD_FAILED,
-            Kind::Mismatch => rpc::CHECKSUM_MISMATCH,
-            Kind::Unfit => rpc::UNFIT,
-            Kind::NotReplaced => rpc::NOT_REPLACED,
-            Kind::Forbidden => rpc::FORBIDDEN,
-            Kind::TookTooLong => rpc::TOOK_TOO_LONG,
-            Kind::Internal => rpc::INTERNAL_ERROR,
+            Kind::Busy => rpc::Code::Busy,
+            Kind::Download => rpc::Code::DownloadFailed,
+            Kind::Mismatch => rpc::Code::ChecksumMismatch,
+            Kind::Unfit => rpc::Code::Unfit,
+            Kind::NotReplaced => rpc::Code::NotReplaced,
+            Kind::Forbidden => rpc::Code::Forbidden,
+            Kind::TookTooLong => rpc::Code::TookTooLong,
+            Kind::Internal => rpc::Code::InternalError,
         }
     }
 }

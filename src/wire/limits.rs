@@ -6,10 +6,10 @@ use tungstenite::protocol::WebSocketConfig;
 pub const MESSAGE_LIMIT: usize = 1024 * 1024;
 
 /// A frame holds at most this many bytes; a larger message goes out in fragments of this size.
-pub(super) const FRAGMENT: usize = 64 * 1024;
+pub const FRAGMENT: usize = 64 * 1024;
 
 /// tungstenite with the protocol's limits in place of its own, which are far larger.
-pub(super) fn websocket() -> WebSocketConfig {
+pub fn websocket() -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_LIMIT))
         .max_frame_size(Some(MESSAGE_LIMIT))

@@ -4,7 +4,7 @@
 //! [`session`] over both sends and receives messages and keeps the [`heartbeat`]; [`rpc`] turns
 //! messages into values and back, and is the only place that encodes JSON for the wire.
 
-mod limits;
+pub mod limits;
 pub mod tls;
 pub mod transport;
 pub mod frames;

@@ -155,6 +155,6 @@ fn snapshots_are_logged_when_something_begins_or_ends_to_be_missing() {
     let log = agent.log();
     let told: Vec<_> = log.iter().filter(|line| line.contains("metrics_collect")).collect();
     assert_eq!(told.len(), 2, "{log:#?}");
-    assert!(told[0].starts_with("<4>") && told[0].contains("without container_count"), "{told:?}");
+    assert!(told[0].starts_with("<4>") && told[0].contains("without container data"), "{told:?}");
     assert!(told[1].starts_with("<6>") && told[1].contains("snapshot in"), "{told:?}");
 }

@@ -2,13 +2,13 @@
 
 use std::{
     fs::File,
-    io::{PipeWriter, Read, Write},
+    io::{PipeWriter, Read, Seek, Write},
     os::unix::net::UnixDatagram,
     time::Duration,
 };
 
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::{MemfdFlags, Mode, OFlags, memfd_create},
     process::Signal,
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
@@ -148,11 +148,15 @@ fn next_syslog(daemon: &UnixDatagram, word: &str) -> String {
     })
 }
 
-fn under_syslog(peer: &Peer) -> (Agent, UnixDatagram) {
+/// An agent on a machine with a syslog daemon. Its stderr is a regular file, as OpenRC's is.
+fn under_syslog(peer: &Peer) -> (Agent, UnixDatagram, File) {
     let mut daemon = None;
     let setup = Agent::dialing(peer).not_under_journald();
     let setup = setup.in_private_root(|root| daemon = Some(root.bind_dev_log()));
-    (setup.start(), daemon.expect("prepared"))
+    let stderr = memfd_create("vmkit-test-stderr", MemfdFlags::CLOEXEC).expect("memory is there");
+    let stderr = File::from(stderr);
+    let agent = setup.stderr(stderr.try_clone().expect("a file")).start();
+    (agent, daemon.expect("prepared"), stderr)
 }
 
 /// Makes the agent log something: a session lost and won.
@@ -164,7 +168,7 @@ fn make_noise(peer: &Peer, session: Session) -> Session {
 #[test]
 fn syslog_gets_the_log_where_there_is_one() {
     let peer = Peer::plain();
-    let (agent, daemon) = under_syslog(&peer);
+    let (agent, daemon, mut stderr) = under_syslog(&peer);
     let mut session = peer.accept_registered();
     session.assert_quiet();
     let line = next_syslog(&daemon, "registered");
@@ -172,13 +176,31 @@ fn syslog_gets_the_log_where_there_is_one() {
     assert!(line.starts_with("<30>"), "{line:?}");
     assert!(line.contains("vmkit-agent") && line.contains(&agent.pid().to_string()), "{line:?}");
     assert!(!line.contains('\n'), "{line:?}");
-    assert_eq!(agent.log(), Vec::<String>::new(), "nothing is said twice");
+    let mut said = String::new();
+    stderr.rewind().expect("a file");
+    stderr.read_to_string(&mut said).expect("UTF-8");
+    assert_eq!(said, "", "nothing is said twice");
+}
+
+/// `vmkit-agent 2>&1 | tee log`.
+#[test]
+fn a_pipe_wins_over_syslog() {
+    let peer = Peer::plain();
+    let mut daemon = None;
+    let setup = Agent::dialing(&peer).not_under_journald();
+    let agent = setup.in_private_root(|root| daemon = Some(root.bind_dev_log())).start();
+    peer.accept_registered().assert_quiet();
+    let line = agent.wait_for_log(&["registered"]);
+    assert!(has_time(&line) && line.to_lowercase().contains("info"), "{line}");
+    let daemon = daemon.expect("prepared");
+    daemon.set_nonblocking(true).expect("a socket");
+    assert!(daemon.recv(&mut [0; 4096]).is_err(), "nothing is said twice");
 }
 
 #[test]
 fn syslog_that_restarts_is_found_again() {
     let peer = Peer::plain();
-    let (agent, daemon) = under_syslog(&peer);
+    let (agent, daemon, _) = under_syslog(&peer);
     let session = peer.accept_registered();
     next_syslog(&daemon, "registered");
     drop(daemon);
@@ -190,7 +212,7 @@ fn syslog_that_restarts_is_found_again() {
 #[test]
 fn syslog_that_hangs_holds_up_nothing() {
     let peer = Peer::plain();
-    let (mut agent, daemon) = under_syslog(&peer);
+    let (mut agent, daemon, _) = under_syslog(&peer);
     let mut session = peer.accept_registered();
     next_syslog(&daemon, "registered");
     // As if others had logged as much as a socket holds that nobody reads from.

@@ -196,7 +196,7 @@ fn a_credential_that_was_corrected_needs_no_restart() {
     drop(dial);
     let session = peer.accept_upgraded();
     assert_eq!(session.upgrade.header("Authorization"), Some(&*format!("Bearer {TOKEN}")));
-    agent.wait_for_log(&["took another token", &path]);
+    agent.wait_for_log(&["token reloaded", &path]);
 }
 
 /// A watchdog of a minute costs an agent at rest no wake-ups that the heartbeat doesn't.

@@ -55,7 +55,7 @@ fn a_corrected_token_needs_no_restart() {
                 agent.root().write(ENV_FILE, &file(CORRECTED, &peer.url()));
             });
             assert_registers_with(&peer, CORRECTED);
-            agent.wait_for_log(&["took another token from /etc/vmkit/agent.env"]);
+            agent.wait_for_log(&["token reloaded from /etc/vmkit/agent.env"]);
         }
     }
 }

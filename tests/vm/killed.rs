@@ -124,7 +124,7 @@ fn put_on_probation(scene: &Scene) -> Release {
     let new = Release::next();
     scene.gateway.command("refuse-register on").expect("a command of the gateway's");
     scene.upgrade(&new).expect("it passes every test there is before it runs");
-    scene.vm.wait_for_journal(UNIT, 0, &["not acknowledged"], PATIENCE);
+    scene.vm.wait_for_journal(UNIT, 0, &["did not accept"], PATIENCE);
     assert_eq!(scene.vm.sha256(INSTALLED), new.sha256);
     new
 }

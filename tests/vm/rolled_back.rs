@@ -52,7 +52,7 @@ fn one_whose_register_is_refused() {
     let mark = scene.gateway.mark();
     scene.gateway.command("refuse-register on").expect("a command of the gateway's");
     scene.upgrade(&new).expect("it passes every test there is before it runs");
-    scene.vm.wait_for_journal(UNIT, 0, &["not acknowledged", "refused by command"], PATIENCE);
+    scene.vm.wait_for_journal(UNIT, 0, &["did not accept", "refused by command"], PATIENCE);
     assert_eq!(scene.vm.sha256(INSTALLED), new.sha256);
     scene.wait_for_installed(&Release::current(), SHORT_PROBATION + SLACK);
     scene.gateway.command("refuse-register off").expect("a command of the gateway's");

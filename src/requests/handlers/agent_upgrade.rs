@@ -1,35 +1,38 @@
-//! `agent_upgrade`: starts the upgrader, tells its story in the log and its progress to the
-//! gateway. It outlives the session that it was asked for in.
+//! `agent_upgrade`: starts the upgrader, logs its steps and tells the gateway how far the download
+//! is. An upgrade outlives the session that it was asked for in.
 
 use std::io;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::logging::PEER;
-use crate::run::job::{Children, Job, Pipe, Progress, Surroundings};
+use crate::requests::context::Context;
+use crate::run::job::{Job, Pipe, Progress, Surroundings};
 use crate::upgrade::report::{Line, Milestone};
-use crate::upgrade::{self, DEADLINE, REQUEST, Request};
+use crate::upgrade::{self, DEADLINE, REQUEST, Request, Version};
 use crate::wire::rpc::{self, Error, Id};
 use crate::wire::session::Session;
 
-/// A download that lasts longer than this is reported on this often.
+/// How often the gateway hears how far the download is.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// The longest line of the upgrader, and what is kept of its last words.
+/// Bytes that are kept of a line of the upgrader, and of its standard error.
 const LINE_LIMIT: usize = 8 * 1024;
 
 /// An upgrade up to the swap.
 pub struct Upgrade {
     job: Job,
     version: String,
-    /// None for a notification.
+    /// A notification has no id.
     id: Option<Id>,
-    /// What of the upgrader's output is no whole line yet.
+    /// The upgrader's output since its last whole line.
     open: Vec<u8>,
+    /// The upgrader's standard error.
     complaint: Vec<u8>,
+    /// Why the upgrade failed, as the upgrader says.
     failed: Option<upgrade::Error>,
+    /// Until the download is done.
     download: Option<Download>,
 }
 
@@ -46,7 +49,7 @@ pub struct Ended {
     pub id: Option<Id>,
     pub version: String,
     pub outcome: Result<(), upgrade::Error>,
-    /// The upgrader has ended by itself, and left nothing.
+    /// The upgrader has removed what it made. False if it was killed.
     pub cleaned_up: bool,
 }
 
@@ -67,16 +70,15 @@ impl Upgrade {
     /// Starts the upgrader.
     ///
     /// # Errors
-    /// [`rpc::INVALID_PARAMS`], or [`rpc::INTERNAL_ERROR`] where no process can be started.
+    /// [`rpc::Code::InvalidParams`], or [`rpc::Code::InternalError`] where no process can be started.
     pub fn start(
         params: Option<&RawValue>,
         id: Option<&Id>,
-        now: Instant,
-        children: &Rc<Children>,
+        context: Context,
     ) -> Result<Upgrade, Error> {
         let request: Request = rpc::params(params)?;
-        let job = start_upgrader(&request, now, children).map_err(|error| {
-            Error::new(rpc::INTERNAL_ERROR, format!("can't start the upgrader: {error}"))
+        let job = start_upgrader(&request, context).map_err(|error| {
+            Error::new(rpc::Code::InternalError, format!("can't start the upgrader: {error}"))
         })?;
         log::info!(
             target: PEER,
@@ -84,15 +86,20 @@ impl Upgrade {
             request.version,
             request.url
         );
-        Ok(Upgrade {
+        Ok(Upgrade::of(job, &request.version, id, context.now))
+    }
+
+    /// An upgrade whose upgrader is `job`.
+    pub fn of(job: Job, version: &Version, id: Option<&Id>, now: Instant) -> Upgrade {
+        Upgrade {
             job,
-            version: request.version.to_string(),
+            version: version.to_string(),
             id: id.cloned(),
             open: Vec::new(),
             complaint: Vec::new(),
             failed: None,
             download: Some(Download { bytes: 0, total: None, due: now + PROGRESS }),
-        })
+        }
     }
 
     /// Whether the upgrader's output wakes the loop.
@@ -106,7 +113,8 @@ impl Upgrade {
         progress.map_or(self.job.deadline(), |due| due.min(self.job.deadline()))
     }
 
-    /// Moves on as far as it goes without waiting. `session` is the one that asked, while it lives.
+    /// Moves on as far as it goes without waiting. `session` is the session that the upgrade was
+    /// asked for in, while it lives.
     pub fn turn(&mut self, now: Instant, session: Option<&mut Session>) -> Option<Ended> {
         let (mut open, mut lines) = (std::mem::take(&mut self.open), Vec::new());
         let complaint = &mut self.complaint;
@@ -136,7 +144,7 @@ impl Upgrade {
                 Some(error) => Err(error),
                 None => {
                     let words = String::from_utf8_lossy(&self.complaint);
-                    let words = words.lines().last().unwrap_or("it said nothing").escape_debug();
+                    let words = words.lines().last().unwrap_or("no message").escape_debug();
                     let message = format!("the upgrader failed ({status}): {words}");
                     Err(upgrade::Error::internal(message))
                 }
@@ -157,7 +165,7 @@ impl Upgrade {
                 if milestone == Milestone::Download {
                     self.download = None;
                 }
-                // From the swap on nothing is left out.
+                // From the swap on every line is logged, however many there are.
                 let target = if milestone == Milestone::Swap { module_path!() } else { PEER };
                 log::info!(target: target, "upgrade to {}: {text}", self.version);
             }
@@ -169,7 +177,7 @@ impl Upgrade {
         }
     }
 
-    /// Tells the gateway how far the download is, where that is due.
+    /// Tells the gateway how far the download is, if a report is due.
     fn report(&mut self, now: Instant, session: Option<&mut Session>) {
         let Some(download) = self.download.as_mut().filter(|download| now >= download.due) else {
             return;
@@ -184,7 +192,7 @@ impl Upgrade {
 }
 
 impl Ended {
-    /// The answer.
+    /// The response. `None` for a notification.
     pub fn message(&self) -> Option<String> {
         let id = self.id.as_ref()?;
         Some(match &self.outcome {
@@ -194,18 +202,18 @@ impl Ended {
     }
 }
 
-fn start_upgrader(request: &Request, now: Instant, children: &Rc<Children>) -> io::Result<Job> {
-    // Not among the arguments, which everybody may read: the URL may hold a password.
+fn start_upgrader(request: &Request, context: Context) -> io::Result<Job> {
+    // Not an argument: every user can read those, and the URL may hold a password.
     let request = serde_json::to_string(request).map_err(io::Error::other)?;
-    children.start_in(
+    context.children.start_in(
         Surroundings::With(REQUEST, &request),
         "/proc/self/exe".as_ref(),
         ["upgrade", "--supervised"],
-        now + DEADLINE,
+        context.now + DEADLINE,
     )
 }
 
-/// Adds `bytes` to what is `open`, and moves the lines that are whole by now to `lines`.
+/// Adds `bytes` to the `open` line, and moves each line that is whole by then to `lines`.
 fn split_lines(open: &mut Vec<u8>, bytes: &[u8], lines: &mut Vec<String>) {
     for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
         let room = LINE_LIMIT.saturating_sub(open.len());

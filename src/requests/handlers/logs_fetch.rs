@@ -1,11 +1,10 @@
 //! `logs_fetch`: the last lines of a container's log, in one reply or in chunks.
 //!
-//! Both ways keep lines in a [`Merge`] of bounded size. When it is full, a reply leaves its oldest
-//! lines out and a stream sends them. Messages are made only once the session has sent what it
-//! had, so that of all the large ones there is one in memory.
+//! Both ways keep lines in a [`Merge`] of bounded size. When it is full, a reply drops its oldest
+//! lines and a stream sends them. A message is made only after the session has sent all others, so
+//! that only one large message is in memory at a time.
 
 use std::process::ExitStatus;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use log::Level;
@@ -13,11 +12,11 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use tungstenite::Bytes;
 
-use crate::config::Config;
 use crate::docker::log_lines::{Lane, LaneParser, Line, Merge};
 use crate::docker::{self, Failure};
-use crate::requests::in_flight::{Answer, Outcome};
-use crate::run::job::{Children, Job, Pipe, Progress};
+use crate::requests::context::Context;
+use crate::requests::outcome::{Answer, Outcome};
+use crate::run::job::{Job, Pipe, Progress};
 use crate::wire::rpc::{self, Error, Id, MESSAGE_LIMIT};
 use crate::wire::session::Session;
 
@@ -26,9 +25,10 @@ const DEFAULT_LINES: u32 = 100;
 const MAX_LINES: u32 = 5000;
 /// A chunk of a stream is one message of at most this size, or a single line.
 const CHUNK: usize = 256 * 1024;
-/// What of a stream is held back for the order of its lines.
+/// How many bytes of a stream's lines are held back, to put them in order.
 const WINDOW: usize = 256 * 1024;
-/// How long a docker that has printed something may say nothing more and still be read first.
+/// After so long without output a docker that has printed something is silent: others are read
+/// first.
 const SILENCE: Duration = Duration::from_secs(1);
 
 const CHUNK_TAIL: &str = "]}}\n";
@@ -39,18 +39,18 @@ pub struct LogsFetch {
     job: Job,
     program: String,
     container: String,
-    /// The id in JSON; a notification's is `null` and what is made for it is not sent.
+    /// The request's id in JSON. `null` for a notification, whose response is made but not sent.
     id: String,
     stdout: LaneParser,
     stderr: LaneParser,
     lines: Merge,
     ended: Option<ExitStatus>,
     stream: Option<Stream>,
-    /// When docker was last heard, or could not be.
+    /// When docker last printed something, or its pipes were last left unread.
     heard: Instant,
 }
 
-/// Who is read on first: whether docker is saying something, and how much is held of it.
+/// Which request reads on first, highest first: docker is not silent, then bytes held.
 pub type Rank = (bool, usize);
 
 /// How far a stream has got.
@@ -75,20 +75,19 @@ impl LogsFetch {
     /// Starts `docker logs`.
     ///
     /// # Errors
-    /// [`rpc::INVALID_PARAMS`], before any process is started; [`rpc::DOCKER_UNUSABLE`] where none
-    /// can be.
+    /// [`rpc::Code::InvalidParams`], before a process is started; [`rpc::Code::DockerUnusable`] if docker can't
+    /// be started.
     pub fn start(
         params: Option<&RawValue>,
         id: Option<&Id>,
-        now: Instant,
-        config: &Config,
-        children: &Rc<Children>,
+        context: Context,
     ) -> Result<LogsFetch, Error> {
+        let Context { now, config, children } = context;
         let Params { container, lines: Lines(lines), stream } = rpc::params(params)?;
         if !docker::is_container_name(&container) {
             let rule = "a name or id is at most 128 of letters, digits, _, . and -, a letter or digit first";
             let message = format!("invalid params: container: {rule}");
-            return Err(Error::new(rpc::INVALID_PARAMS, message));
+            return Err(Error::new(rpc::Code::InvalidParams, message));
         }
         let program = config.docker.to_string_lossy().into_owned();
         let arguments = docker::logs_arguments(&container, lines);
@@ -96,7 +95,7 @@ impl LogsFetch {
             .start(&config.docker, arguments, now + DEADLINE)
             .map_err(|error| Failure::not_started(&program, &error))
             .map_err(into_error)?;
-        // A notification hears nothing: there is no stream to make.
+        // Nothing is sent for a notification, so it needs no stream.
         let stream = stream && id.is_some();
         let id = id.map_or("null", Id::json).to_owned();
         let limit = match stream {
@@ -121,7 +120,7 @@ impl LogsFetch {
     pub fn deadline(&self, now: Instant) -> Instant {
         let falls_silent = self.heard + SILENCE;
         if self.ended.is_some() {
-            // What remains is the gateway's to take, and the heartbeat's to judge.
+            // All that is left waits for the gateway to read; the heartbeat ends a dead session.
             return now + DEADLINE;
         }
         let waiting = self.held() > 0 && self.ended.is_none() && now < falls_silent;
@@ -132,8 +131,8 @@ impl LogsFetch {
         self.held() > 0 && self.ended.is_none() && now >= self.heard + SILENCE
     }
 
-    /// The one that holds most is the nearest to its end, where it gives back what it holds; but
-    /// not where its docker has fallen silent.
+    /// The request that holds most is nearest to its end, which frees what it holds, unless its
+    /// docker has fallen silent.
     pub fn rank(&self, now: Instant) -> Rank {
         (!self.is_silent(now), self.held())
     }
@@ -143,22 +142,22 @@ impl LogsFetch {
         self.lines.held() + self.stdout.held() + self.stderr.held()
     }
 
-    /// Moves on as far as it goes without waiting; the outcome, once there is one. Docker's pipes
-    /// are left alone unless `may_read`.
+    /// Moves on as far as it goes without waiting. Returns the outcome once there is one. Reads
+    /// docker's pipes only if `may_read`.
     pub fn turn(&mut self, now: Instant, may_read: bool, session: &mut Session) -> Option<Outcome> {
         if self.ended.is_none() && now >= self.job.deadline() {
             let (program, seconds) = (&self.program, DEADLINE.as_secs());
             let message = format!(
-                "{program} logs {}: not done within {seconds} s; ask for fewer lines, or see whether \
-                 docker answers on this machine",
+                "{program} logs {}: not done within {seconds} s; ask for fewer lines, or run sudo \
+                 {program} ps on the machine to see whether docker answers",
                 self.container
             );
-            return Some(Err(Error::new(rpc::TOOK_TOO_LONG, message)));
+            return Some(Err(Error::new(rpc::Code::TookTooLong, message)));
         }
         let has_room = self.stream.is_none() || session.is_drained();
         let reading = self.ended.is_none() && may_read && has_room;
         if let Err(error) = self.job.listen(reading) {
-            return Some(Err(Error::new(rpc::INTERNAL_ERROR, error.to_string())));
+            return Some(Err(Error::new(rpc::Code::InternalError, error.to_string())));
         }
         if reading {
             self.read(now);
@@ -198,7 +197,7 @@ impl LogsFetch {
         }
     }
 
-    /// The one reply that is no stream.
+    /// The only message of a fetch that is not streamed.
     fn reply(&mut self) -> Answer {
         let count = self.lines.len();
         let (tail, note) = match self.lines.is_truncated() {
@@ -210,18 +209,18 @@ impl LogsFetch {
         message.extend_from_slice(head.as_bytes());
         self.lines.move_all(&mut message);
         message.extend_from_slice(tail.as_bytes());
-        self.answer(message.into(), format!("{count} lines{note}"))
+        self.answer(message.into(), format!("{count} lines"), note)
     }
 
-    /// Sends the oldest lines where there are enough of them, or all the rest; the outcome after
-    /// the last.
+    /// Sends a chunk of the oldest lines if there are enough, or if docker has ended. Returns the
+    /// outcome after the last chunk.
     fn send_chunk(&mut self, ended: bool, session: &mut Session) -> Option<Outcome> {
         let stream = self.stream.as_mut()?;
         if self.lines.is_empty() && ended {
             let count = stream.sent;
             let truncated = if self.lines.is_truncated() { ",\"truncated\":true" } else { "" };
             let message = format!("{}{count}{truncated}}}}}\n", stream_head(&self.id));
-            return Some(Ok(self.answer(message.into(), format!("{count} lines streamed"))));
+            return Some(Ok(self.answer(message.into(), format!("{count} lines streamed"), "")));
         }
         if !ended && !self.lines.is_over_limit() {
             return None;
@@ -247,9 +246,9 @@ impl LogsFetch {
         None
     }
 
-    fn answer(&self, message: Bytes, what: String) -> Answer {
+    fn answer(&self, message: Bytes, what: String, detail: &str) -> Answer {
         let summary = format!("{}: {what}", self.container);
-        Answer { message, summary, level: Level::Info }
+        Answer { message, summary, detail: detail.to_owned(), level: Level::Info }
     }
 
     fn failure(&self, status: ExitStatus) -> Error {
@@ -277,9 +276,9 @@ fn chunk_head(id: &str, seq: u64) -> String {
 
 fn into_error(failure: Failure) -> Error {
     let code = match failure {
-        Failure::NoSuchContainer(_) => rpc::NO_SUCH_CONTAINER,
-        Failure::Unusable(_) => rpc::DOCKER_UNUSABLE,
-        Failure::Other(_) => rpc::INTERNAL_ERROR,
+        Failure::NoSuchContainer(_) => rpc::Code::NoSuchContainer,
+        Failure::Unusable(_) => rpc::Code::DockerUnusable,
+        Failure::Other(_) => rpc::Code::InternalError,
     };
     Error::new(code, failure.to_string())
 }
@@ -293,7 +292,7 @@ impl Default for Lines {
 impl<'de> Deserialize<'de> for Lines {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Lines, D::Error> {
         let text = <&RawValue>::deserialize(json)?.get();
-        // However large: more than the maximum is the maximum.
+        // Any number above the maximum counts as the maximum, also one of thirty digits.
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse::<u64>() {
             _ if !digits => Err(de::Error::custom("lines is not an integer from 1")),

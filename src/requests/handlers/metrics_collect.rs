@@ -1,5 +1,5 @@
-//! `metrics_collect`: one snapshot of this machine. Docker is asked while the processors are
-//! being watched, not after, so the whole takes the one second of the sample.
+//! `metrics_collect`: one snapshot of this machine. It takes one second, in which the processors are
+//! watched and docker is asked at the same time.
 
 use std::collections::BTreeMap;
 use std::process::ExitStatus;
@@ -10,23 +10,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tungstenite::Bytes;
 
-use crate::config::Config;
 use crate::docker::{self, Failure, Health};
 use crate::host::timestamp::Timestamp;
 use crate::host::usage::{self, CpuTimes};
+use crate::requests::context::Context;
 use crate::run::job::{Captured, Children, Progress};
 use crate::wire::rpc::{self, Id};
 
 /// How long the processors are watched.
 const SAMPLE: Duration = Duration::from_secs(1);
-/// A message has room for this beside an id of any length.
+/// The largest snapshot, in bytes of JSON: a message holds it beside an id of any length.
 const JSON_LIMIT: usize = rpc::MESSAGE_LIMIT - 32 * 1024;
+/// So many bytes of JSON may wait to be sent several times over.
 const SMALL: usize = 16 * 1024;
-/// Docker's part of it all.
+/// How long docker has for its part of a snapshot.
 const DOCKER: Duration = Duration::from_secs(14);
 
-/// The result, and the parameters of `health_snapshot`. A part that could not be read is `null`
-/// and has its reason in `errors`.
+/// The result, and the parameters of `health_snapshot`. A part that could not be read is `null`,
+/// and `errors` has the reason under the part's name.
 #[derive(Serialize)]
 pub struct Snapshot {
     cpu_pct: Option<f64>,
@@ -40,29 +41,31 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// For the log: what is missing, and why. Empty where nothing is.
-    pub fn missing(&self) -> String {
-        let mut missing = String::new();
-        let mut last_reason = "";
-        for (part, reason) in &self.errors {
-            match reason == last_reason {
-                true => missing.push_str(&format!(", nor {part}")),
-                false => missing.push_str(&format!(", without {part} ({reason})")),
+    /// For the log: which parts are missing, and why. Empty if the snapshot is complete.
+    fn missing(&self) -> String {
+        let mut missing: Vec<(String, &str)> = Vec::new();
+        for (&part, reason) in &self.errors {
+            match missing.last_mut() {
+                Some((parts, last)) if last == reason => *parts = format!("{parts} and {part}"),
+                _ => missing.push((part.to_owned(), reason)),
             }
-            last_reason = reason;
         }
-        missing
+        let missing: Vec<String> = missing
+            .into_iter()
+            .map(|(parts, reason)| format!(" without {parts}: {reason}"))
+            .collect();
+        missing.join(";").replace("container_count and container_health", "container data")
     }
 }
 
-/// A snapshot as it is sent, to however many asked for it.
+/// A finished snapshot, in JSON.
 pub struct Taken {
     json: String,
     missing: String,
 }
 
 impl From<Snapshot> for Taken {
-    /// Without the containers' health, if it would not fit a message.
+    /// Drops the containers' health if the snapshot would not fit into a message.
     fn from(mut snapshot: Snapshot) -> Taken {
         let encode = |snapshot: &Snapshot| serde_json::to_string(snapshot).unwrap_or_default();
         let mut json = encode(&snapshot);
@@ -77,7 +80,7 @@ impl From<Snapshot> for Taken {
 }
 
 impl Taken {
-    /// Whether many of them may wait in memory.
+    /// Whether many copies may wait in memory.
     pub fn is_small(&self) -> bool {
         self.json.len() <= SMALL
     }
@@ -87,12 +90,13 @@ impl Taken {
         &self.missing
     }
 
-    /// The answer.
+    /// The response to the request `id`.
     pub fn message(&self, id: Option<&Id>) -> Bytes {
         let id = id.map_or("null", Id::json);
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{}}}\n", self.json).into()
     }
 
+    /// `health_snapshot`.
     pub fn notification(&self) -> String {
         let json = &self.json;
         format!("{{\"jsonrpc\":\"2.0\",\"method\":\"health_snapshot\",\"params\":{json}}}\n")
@@ -102,7 +106,7 @@ impl Taken {
 /// A snapshot that is being taken.
 pub struct Sample {
     before: Result<CpuTimes, usage::Error>,
-    /// The second reading, once its time has come, however long docker takes.
+    /// The second reading, taken after one second also if docker takes longer.
     after: Option<Result<CpuTimes, usage::Error>>,
     over: Instant,
     docker: Docker,
@@ -110,17 +114,17 @@ pub struct Sample {
     children: Rc<Children>,
 }
 
-/// How far docker has got.
+/// How far docker is.
 enum Docker {
     Listing(Captured),
     Inspecting { count: usize, inspect: Captured },
     Done { count: Result<usize, String>, health: Result<BTreeMap<String, Health>, String> },
 }
 
-/// Parameters: none.
+/// Checks that there are no parameters.
 ///
 /// # Errors
-/// [`rpc::INVALID_PARAMS`] where there are some.
+/// [`rpc::Code::InvalidParams`].
 pub fn check(params: Option<&RawValue>) -> Result<(), rpc::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -129,7 +133,8 @@ pub fn check(params: Option<&RawValue>) -> Result<(), rpc::Error> {
 }
 
 impl Sample {
-    pub fn start(now: Instant, config: &Config, children: &Rc<Children>) -> Sample {
+    pub fn start(context: Context) -> Sample {
+        let Context { now, config, children } = context;
         let docker = children
             .start(&config.docker, docker::ps_arguments(), now + DOCKER)
             .map(|job| Docker::Listing(Captured::new(job)));
@@ -158,7 +163,7 @@ impl Sample {
         }
     }
 
-    /// Moves on as far as it goes without waiting; the snapshot, once it is complete.
+    /// Moves on as far as it goes without waiting. Returns the snapshot once it is complete.
     pub fn turn(&mut self, now: Instant) -> Option<Snapshot> {
         self.ask_docker(now);
         if now < self.over {
@@ -200,7 +205,7 @@ impl Docker {
     }
 }
 
-/// `docker ps` has ended; starts `docker inspect` where there is something to inspect.
+/// After `docker ps`: starts `docker inspect` if there are containers.
 fn listed(
     ps: &Captured,
     status: ExitStatus,
@@ -211,9 +216,7 @@ fn listed(
         return Err(failure(program, ps, status));
     }
     if ps.is_cut() {
-        return Err(format!(
-            "{program} ps: printed more than 1 MiB; are all of these meant to run?"
-        ));
+        return Err(format!("{program} ps: printed more than 1 MiB; too many containers"));
     }
     let ids = docker::parse_ps(&String::from_utf8_lossy(&ps.output().stdout));
     if ids.is_empty() {
@@ -238,7 +241,7 @@ fn inspected(
     if inspect.is_cut() {
         return Err(format!("{program} inspect: printed more than 1 MiB; too many containers"));
     }
-    // A container that ended in between is no error, and the others are printed all the same.
+    // A container that ended since `docker ps` is no error; docker prints the others.
     if status.success() || docker::only_vanished(&String::from_utf8_lossy(&output.stderr)) {
         Ok(docker::parse_inspect(&String::from_utf8_lossy(&output.stdout)))
     } else {
@@ -252,10 +255,14 @@ fn failure(program: &str, job: &Captured, status: ExitStatus) -> String {
 }
 
 fn timed_out(program: &str) -> String {
-    format!("{program}: no answer within {} s; is its daemon well?", DOCKER.as_secs())
+    format!(
+        "{program}: no answer within {} s: the daemon hangs; see sudo {program} ps",
+        DOCKER.as_secs()
+    )
 }
 
-/// What the two readings of the processors come to, what docker said, and all that takes no time.
+/// Puts together the two readings of the processors, docker's part, and memory and disk, which are
+/// read now.
 fn snapshot(
     before: &Result<CpuTimes, usage::Error>,
     after: &Result<CpuTimes, usage::Error>,
@@ -279,11 +286,33 @@ fn snapshot(
     }
 }
 
-/// The value, or nothing, with the reason put down.
+/// The value, if there is one; else the reason goes to `errors`.
 fn noted<T, E: ToString>(
     errors: &mut BTreeMap<&'static str, String>,
     part: &'static str,
     read: Result<T, E>,
 ) -> Option<T> {
     read.map_err(|reason| errors.insert(part, reason.to_string())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_says_what_is_missing_and_why() {
+        let missing = |errors: &[(&'static str, &str)]| {
+            let cpu = CpuTimes::read();
+            let mut snapshot = snapshot(&cpu, &cpu, Ok(0), Ok(BTreeMap::new()));
+            let errors = errors.iter().map(|&(part, reason)| (part, reason.to_owned()));
+            snapshot.errors = errors.collect();
+            snapshot.missing()
+        };
+        assert_eq!(missing(&[]), "");
+        let docker = [("container_count", "no docker"), ("container_health", "no docker")];
+        assert_eq!(missing(&docker), " without container data: no docker");
+        let both = [("container_health", "no docker"), ("cpu_pct", "no /proc")];
+        let expected = " without container_health: no docker; without cpu_pct: no /proc";
+        assert_eq!(missing(&both), expected);
+    }
 }

@@ -1,8 +1,7 @@
-//! One room for each RPC: its parameters, what it starts, how its result is made.
+//! A file for each method: its parameters, what it starts, how its result is made.
 
 pub mod agent_upgrade;
 pub mod logs_fetch;
 pub mod metrics_collect;
 pub mod register;
-
-pub use logs_fetch::LogsFetch;
+pub mod snapshots;

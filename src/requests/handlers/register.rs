@@ -12,7 +12,7 @@ use crate::wire::rpc::{self, Response};
 /// How long the gateway may take to acknowledge.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The only request that the agent makes, once a session.
+/// The id of the only request that the agent makes, once a session.
 const ID: u64 = 1;
 
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct Params<'a> {
     arch: &'a str,
 }
 
-/// The message. `ip` is the address that this session has on this machine.
+/// The message. `ip` is this session's address on this machine.
 pub fn request(config: &Config, ip: IpAddr) -> String {
     let params = Params {
         version: VERSION,
@@ -41,10 +41,10 @@ pub fn answers(response: &Response) -> bool {
     response.id.as_ref().is_some_and(|id| id.json() == ID.to_string())
 }
 
-/// Whether it acknowledges.
+/// Whether the gateway has accepted this agent.
 ///
 /// # Errors
-/// Why not, in the gateway's words.
+/// What the gateway answered instead.
 pub fn acknowledged(response: &Response) -> Result<(), String> {
     #[derive(Deserialize)]
     struct Acknowledgement {
@@ -58,14 +58,17 @@ pub fn acknowledged(response: &Response) -> Result<(), String> {
     match &response.outcome {
         Ok(result) => match rpc::params(Some(result)) {
             Ok(Acknowledgement { ok: true }) => Ok(()),
-            _ => Err("the gateway's answer is not {\"ok\": true}".to_owned()),
+            _ => Err(format!("register answered {}", shown(result.get()))),
         },
         Err(error) => Err(match serde_json::from_str(error.get()) {
-            Ok(Refusal { code, message }) => {
-                let message: String = message.chars().take(300).collect();
-                format!("the gateway answered {code}: {}", message.escape_debug())
-            }
-            Err(_) => "the gateway answered an error".to_owned(),
+            Ok(Refusal { code, message }) => format!("error {code}: {}", shown(&message)),
+            Err(_) => format!("error {}", shown(error.get())),
         }),
     }
+}
+
+/// A text of the gateway's, for the log: one line of bounded length.
+fn shown(text: &str) -> String {
+    let text: String = text.chars().take(300).collect();
+    text.escape_debug().to_string().replace("\\\"", "\"")
 }

@@ -34,22 +34,9 @@ pub enum Code {
     Forbidden = -32014,
 }
 
-// The numbers, for the rooms that have not moved on to `Code` yet.
-pub const INVALID_PARAMS: i32 = Code::InvalidParams.number();
-pub const INTERNAL_ERROR: i32 = Code::InternalError.number();
-pub const NO_SUCH_CONTAINER: i32 = Code::NoSuchContainer.number();
-pub const DOCKER_UNUSABLE: i32 = Code::DockerUnusable.number();
-pub const TOOK_TOO_LONG: i32 = Code::TookTooLong.number();
-pub const BUSY: i32 = Code::Busy.number();
-pub const DOWNLOAD_FAILED: i32 = Code::DownloadFailed.number();
-pub const CHECKSUM_MISMATCH: i32 = Code::ChecksumMismatch.number();
-pub const UNFIT: i32 = Code::Unfit.number();
-pub const NOT_REPLACED: i32 = Code::NotReplaced.number();
-pub const FORBIDDEN: i32 = Code::Forbidden.number();
-
 impl Error {
-    pub fn new(code: impl Into<Code>, message: String) -> Error {
-        Error { code: code.into(), message }
+    pub fn new(code: Code, message: String) -> Error {
+        Error { code, message }
     }
 
     pub fn unknown_method(method: &str) -> Error {
@@ -73,29 +60,5 @@ impl Code {
 impl Serialize for Code {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i32(self.number())
-    }
-}
-
-impl From<i32> for Code {
-    /// The code of a number that another process of the agent has told.
-    fn from(number: i32) -> Code {
-        use Code::*;
-        let all = [
-            ParseError,
-            InvalidRequest,
-            MethodNotFound,
-            InvalidParams,
-            InternalError,
-            NoSuchContainer,
-            DockerUnusable,
-            TookTooLong,
-            Busy,
-            DownloadFailed,
-            ChecksumMismatch,
-            Unfit,
-            NotReplaced,
-            Forbidden,
-        ];
-        all.into_iter().find(|code| code.number() == number).unwrap_or(InternalError)
     }
 }

@@ -1,38 +1,31 @@
-//! Two lanes of lines put in order, and kept in the form in which they will be sent.
+//! Puts the lines of two lanes in order, and keeps them in the form in which they are sent.
 //!
-//! Lines are encoded as they come in and kept as bytes in small blocks that are freed as they are
-//! emptied: no allocation for each line, no slack of a buffer that doubles, no second copy while
-//! the lines move into a message. Beside its bytes a line costs one entry of 24 bytes.
+//! Lines are encoded when they come in, and kept as bytes in small blocks. A block is freed as soon as
+//! it is empty. So there is no allocation for each line, no slack of a buffer that doubles, and no
+//! second copy while lines move into a message. A line costs its bytes and one entry of 24 bytes.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 
-use super::Line;
+use super::line::{Lane, Line};
 use crate::host::timestamp::Timestamp;
 
-/// A little under 16 KiB: with its bookkeeping it fits musl's size class of that name.
+/// A little under 16 KiB: with the allocator's bookkeeping a block fits musl's size class of 16 KiB.
 const BLOCK: usize = 16_000;
 
-/// Where a line came from; of two of the same time, standard output's goes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    Stdout,
-    Stderr,
-}
-
-/// Lines waiting to be sent, oldest first: by time, standard output first where equal, and each
-/// lane in the order in which it came, even where its clock was set back.
+/// Lines waiting to be sent, oldest first. At the same time standard output goes first. Each lane
+/// keeps its own order, even if its clock was set back.
 ///
-/// A reply that must fit calls [`Merge::forget_oldest`] while [`Merge::is_over_limit`], and is left
-/// with the newest lines that do, however the two pipes interleaved. A streamed one moves the
-/// oldest out instead, whose order then is as good as the limit is wide.
+/// For a reply in one message call [`Merge::forget_oldest`] while [`Merge::is_over_limit`]: the newest
+/// lines that fit are left, however the two pipes interleaved. For a stream move the oldest out
+/// instead: lines further apart than the limit may then be out of order.
 #[derive(Debug)]
 pub struct Merge {
     stdout: Pending,
     stderr: Pending,
     /// In bytes of [`Merge::encoded_len`].
     limit: usize,
-    /// What comes before this was forgotten, or would have been.
+    /// Lines from before this one are dropped: the newest line that was forgotten.
     forgotten: Option<(Timestamp, Lane)>,
     truncated: bool,
 }
@@ -70,8 +63,7 @@ impl Merge {
         self.stdout.entries.len() + self.stderr.entries.len()
     }
 
-    /// The bytes that the waiting lines take as the elements of a JSON array: its brackets not
-    /// counted, the commas between them counted.
+    /// Bytes of the waiting lines as the elements of a JSON array, with commas, without brackets.
     pub fn encoded_len(&self) -> usize {
         (self.stdout.bytes.len + self.stderr.bytes.len + self.len()).saturating_sub(1)
     }
@@ -90,7 +82,7 @@ impl Merge {
         self.stdout.held() + self.stderr.held()
     }
 
-    /// Leaves the oldest line out, and with it all that may still come from before it.
+    /// Drops the oldest line, and from now on each new line from before it.
     pub fn forget_oldest(&mut self) {
         if let Some((time, lane)) = self.oldest()
             && let Some(len) = self.lane(lane).pop()
@@ -101,7 +93,7 @@ impl Merge {
         }
     }
 
-    /// The bytes that the oldest line takes, without a comma.
+    /// Bytes of the oldest line, without a comma.
     pub fn oldest_len(&self) -> Option<usize> {
         let (_, lane) = self.oldest()?;
         let pending = match lane {
@@ -147,12 +139,12 @@ impl Merge {
     }
 }
 
-/// One lane's lines: their encoded bytes one behind the other, and where each ends.
+/// One lane's lines: their encoded bytes, one line behind the other, and where each ends.
 #[derive(Debug, Default)]
 struct Pending {
     entries: VecDeque<Entry>,
     bytes: Blocks,
-    /// The latest time seen, of lines that have left too.
+    /// The latest time so far, also of lines that were sent.
     latest: Option<Timestamp>,
 }
 
@@ -187,7 +179,7 @@ impl Pending {
 #[derive(Debug, Default)]
 struct Blocks {
     blocks: VecDeque<Vec<u8>>,
-    /// What has been taken from the first block.
+    /// Bytes that were taken from the first block.
     taken: usize,
     /// Bytes in the queue.
     len: usize,
@@ -209,7 +201,7 @@ impl Blocks {
     }
 
     fn append_json(&mut self, text: &str) {
-        // Nothing here can fail: a string has no keys, and `write` below always takes all.
+        // This can't fail: a string has no keys, and `write` below takes every byte.
         let written = serde_json::to_writer(&mut *self, text);
         debug_assert!(written.is_ok());
     }

@@ -1,8 +1,9 @@
-//! The one door for child processes: null standard input, a process group of its own, output read
-//! without waiting and in bounded turns, a deadline, and the group's end when the job is dropped.
+//! The one door for child processes. A job has empty standard input, a process group of its own and
+//! a deadline. Its output is read without waiting, a bounded amount each turn. Dropping a job kills
+//! its group.
 //!
-//! A job has ended once its process was reaped and its pipes were read a last time. End of file
-//! is not waited for: a grandchild may hold the pipes for ever.
+//! A job has ended once its process was reaped and its pipes were read a last time. Nobody waits for
+//! end of file: a grandchild may hold the pipes for ever.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,8 +19,8 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, wait, waitid,
 };
 
-use crate::run::notify;
 use crate::run::wait::Waiter;
+use crate::run::{notify, variables};
 
 /// Which of a child's two pipes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,16 +34,16 @@ pub enum Pipe {
 pub enum Progress {
     Running,
     Ended(ExitStatus),
-    /// The deadline has passed; the process group was ended.
+    /// The deadline has passed, and the process group was killed.
     TimedOut,
 }
 
-/// What every child has in common: who wakes for it, who reaps it, and the variables added to its
-/// environment.
+/// The children of this program: they wake its one waiter, are reaped together, and share the
+/// variables added to their environment.
 pub struct Children {
     waiter: Rc<Waiter>,
-    /// The processes of jobs. Reaped together, because as process 1 of a container the agent also
-    /// inherits, and has to reap, processes it never started.
+    /// The processes of jobs, reaped together: as process 1 of a container the agent also has to
+    /// reap processes that it never started.
     leaders: RefCell<HashMap<Pid, Leader>>,
     environment: Vec<(String, String)>,
 }
@@ -50,11 +51,11 @@ pub struct Children {
 /// A job's process, the leader of its group.
 struct Leader {
     status: Option<ExitStatus>,
-    /// Whether the group is still to be ended.
+    /// Whether the group still has to be killed.
     has_group: bool,
 }
 
-/// A running child, its pipes and its deadline. Dropping it ends its process group.
+/// A running child, its pipes and its deadline. Dropping the job kills the process group.
 pub struct Job {
     children: Rc<Children>,
     pid: Pid,
@@ -63,34 +64,33 @@ pub struct Job {
     listening: bool,
 }
 
-/// The whole output of a job that says little.
+/// The output of a [`Captured`] job.
 #[derive(Debug, Default)]
 pub struct Output {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
 }
 
-/// A job whose output is wanted whole, once it has ended.
+/// A job whose output is kept until it has ended.
 pub struct Captured {
     job: Job,
     output: Output,
+    /// The output was longer than what is kept.
     cut: bool,
 }
 
-/// About the most that one turn reads before it looks at the rest of the world again.
+/// About the number of bytes that one turn reads from a pipe.
 const TURN: usize = 64 * 1024;
+/// Bytes that are kept of each pipe's output.
 const CAPTURE_LIMIT: usize = 1024 * 1024;
-/// Never inherited by a child, whoever it is: the token, the way to it, and a URL that may hold a
-/// password.
-const SECRETS: [&str; 3] = ["VMKIT_AGENT_TOKEN", "CREDENTIALS_DIRECTORY", "VMKIT_UPGRADE_REQUEST"];
 
-/// What a child finds in its environment.
+/// A child's environment. None has the agent's secrets ([`variables::SECRETS`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Surroundings<'a> {
-    /// What the agent has, without its secrets.
+    /// The agent's, without the proxy's user and password.
     Usual,
-    /// For the upgrader: the same and the proxy's password, with one variable more, which may be a
-    /// secret meant for this child.
+    /// For the upgrader: the agent's, with one variable more. Its value may be a secret meant for
+    /// this child.
     With(&'a str, &'a str),
     /// `PATH` and nothing else.
     Bare,
@@ -105,7 +105,7 @@ impl Children {
     /// Starts `program`, looked up on `PATH`, and gives it until `deadline`.
     ///
     /// # Errors
-    /// The operating system's own: not found, not permitted, too many processes.
+    /// The operating system's: not found, not permitted, too many processes.
     pub fn start<A: AsRef<OsStr>>(
         self: &Rc<Self>,
         program: &OsStr,
@@ -141,13 +141,13 @@ impl Children {
         Ok(job)
     }
 
-    /// Starts this very binary, also where its file was replaced or removed since.
+    /// Starts this very binary, also if its file was replaced or removed since.
     pub fn start_self(self: &Rc<Self>, arguments: &[&str], deadline: Instant) -> io::Result<Job> {
         self.start(OsStr::new("/proc/self/exe"), arguments, deadline)
     }
 
-    /// Starts what is to outlive this process. It must leave our process group by itself before
-    /// that is ended, and say so on its standard output.
+    /// Starts a process that outlives this one. It has to leave this process group by itself, and
+    /// say so on its standard output.
     pub fn start_to_stay<A: AsRef<OsStr>>(
         &self,
         program: &OsStr,
@@ -159,7 +159,7 @@ impl Children {
     fn command(&self, surroundings: Surroundings, program: &OsStr) -> Command {
         let mut command = Command::new(program);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        for name in SECRETS.into_iter().chain(notify::VARIABLES) {
+        for name in variables::SECRETS.into_iter().chain(notify::VARIABLES) {
             command.env_remove(name);
         }
         match surroundings {
@@ -191,13 +191,13 @@ impl Children {
         self.waiter.stopping()
     }
 
-    /// Collects the processes that have ended, our own and those inherited.
+    /// Reaps the processes that have ended, the agent's own and those inherited.
     pub fn reap(&self) {
         if !self.waiter.take_child_ended() {
             return;
         }
         let mut leaders = self.leaders.borrow_mut();
-        // Until it is reaped, the number is its group's; after that it may be another's.
+        // The group's number is certain only until its leader is reaped.
         for (pid, leader) in leaders.iter_mut() {
             let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
             if leader.has_group && matches!(waitid(WaitId::Pid(*pid), how), Ok(Some(_))) {
@@ -206,7 +206,7 @@ impl Children {
         }
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if let Some(leader) = leaders.get_mut(&pid) {
-                // Where it ended since it was looked at.
+                // It may have ended since the loop above.
                 leader.end_group(pid);
                 leader.status = Some(ExitStatus::from_raw(status.as_raw()));
             }
@@ -218,8 +218,8 @@ impl Children {
     }
 }
 
-/// The proxies of our own environment, and of what is `added` to it, that have a user or a password:
-/// without them. The way stays the same; who needs the password to go it is told so by the proxy.
+/// The proxy variables of this process and of `added` that have a user or a password, without both.
+/// A child keeps its proxy. If it needs the password, the proxy's answer says so.
 fn proxies_without_user(added: &[(String, String)]) -> Vec<(String, String)> {
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     let own = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
@@ -235,7 +235,7 @@ fn proxies_without_user(added: &[(String, String)]) -> Vec<(String, String)> {
 impl Leader {
     fn end_group(&mut self, pid: Pid) {
         if std::mem::take(&mut self.has_group) {
-            // It may be gone already, which is as good.
+            // An error means that the group is gone already.
             let _ = kill_process_group(pid, Signal::KILL);
         }
     }
@@ -246,14 +246,15 @@ impl Job {
         self.deadline
     }
 
-    /// For a command that starts a service and ends: OpenRC's supervisor stays in its group.
+    /// The group is not killed at the job's end. For a command that starts a service: OpenRC's
+    /// supervisor stays in the command's group.
     pub fn leave_group(&mut self) {
         if let Some(leader) = self.children.leaders.borrow_mut().get_mut(&self.pid) {
             leader.has_group = false;
         }
     }
 
-    /// Whether output wakes the loop. While it doesn't, what the child writes waits in its pipes.
+    /// Whether output wakes the loop. If not, the child's output waits in its pipes.
     pub fn listen(&mut self, listening: bool) -> io::Result<()> {
         if self.listening != listening {
             for pipe in self.pipes.iter().flatten() {
@@ -268,9 +269,9 @@ impl Job {
         Ok(())
     }
 
-    /// Hands what has come so far to `sink`, a bounded amount, and says where the job stands.
+    /// Hands a bounded amount of output to `sink`, and says where the job stands.
     pub fn turn(&mut self, now: Instant, mut sink: impl FnMut(Pipe, &[u8])) -> Progress {
-        // Asked before the pipes are read: what a reaped process wrote is in them by now.
+        // Before the pipes are read: all that a reaped process wrote is in them by now.
         let status = self.children.status(self.pid);
         let mut drained = true;
         for (index, pipe) in [Pipe::Stdout, Pipe::Stderr].into_iter().enumerate() {
@@ -286,7 +287,7 @@ impl Job {
         }
     }
 
-    /// Reads one pipe until it would block or a turn's worth was read; true if nothing is left.
+    /// Reads one pipe until it would block or a turn's bytes were read. True if nothing is left.
     fn drain(&mut self, index: usize, mut sink: impl FnMut(&[u8])) -> bool {
         let mut buffer = [0; 16 * 1024];
         let mut taken = 0;
@@ -331,7 +332,7 @@ impl Captured {
         self.job.deadline()
     }
 
-    /// As [`Job::turn`]; the output is kept, up to a mebibyte of each pipe.
+    /// As [`Job::turn`]. The output is kept, up to 1 MiB of each pipe.
     pub fn turn(&mut self, now: Instant) -> Progress {
         let (output, cut) = (&mut self.output, &mut self.cut);
         self.job.turn(now, |pipe, bytes| {
@@ -345,7 +346,7 @@ impl Captured {
         })
     }
 
-    /// Waits for the end. Not for the loop: for a program that has nothing else to do.
+    /// Waits for the end. Not for the loop, which never waits.
     pub fn finish(mut self) -> io::Result<(Progress, Output)> {
         let children = Rc::clone(&self.job.children);
         loop {
@@ -360,7 +361,7 @@ impl Captured {
         }
     }
 
-    /// Whether there was more than was kept.
+    /// Whether the output was longer than what is kept.
     pub fn is_cut(&self) -> bool {
         self.cut
     }
@@ -369,3 +370,6 @@ impl Captured {
         &self.output
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 /// says how each was taken.
 macro_rules! captured {
     ($name:literal) => {
-        include_bytes!(concat!("../../../tests/fixtures/logs/", $name)).as_slice()
+        include_bytes!(concat!("../../../../tests/fixtures/logs/", $name)).as_slice()
     };
 }
 
@@ -226,11 +226,11 @@ fn what_docker_says_itself_is_kept_apart() {
     );
 
     let (lines, complaint) =
-        parse(include_bytes!("../../../tests/fixtures/docker/permission-denied.stderr"));
+        parse(include_bytes!("../../../../tests/fixtures/docker/permission-denied.stderr"));
     assert_eq!(lines, []);
     assert_eq!(
         complaint.as_bytes(),
-        include_bytes!("../../../tests/fixtures/docker/permission-denied.stderr")
+        include_bytes!("../../../../tests/fixtures/docker/permission-denied.stderr")
     );
 
     let (_, complaint) = parse(format!("{}\n{}", "é".repeat(100_000), "last").as_bytes());

@@ -1,0 +1,43 @@
+//! From a failure to the next attempt: how long the loop waits, and whether the failure is logged.
+
+use std::time::{Duration, Instant};
+
+use super::backoff::{self, Backoff};
+use super::repeats::Repeats;
+use crate::logging::SESSION;
+
+#[derive(Default)]
+pub struct Retries {
+    backoff: Backoff,
+    repeats: Repeats,
+}
+
+impl Retries {
+    /// Logs a failure, and returns its line with the time when the next attempt is due. `kind`
+    /// tells failures apart: the same kind again is not logged for a while. The next attempt is not
+    /// due before `retry_after`.
+    pub fn failed(
+        &mut self,
+        now: Instant,
+        kind: &str,
+        failure: &str,
+        retry_after: Option<Duration>,
+    ) -> (String, Instant) {
+        let delay = self.backoff.delay(backoff::random(), retry_after);
+        let next = format!("next try in {:.1} s", delay.as_secs_f64());
+        if let Some(failure) = self.repeats.say(now, kind, failure) {
+            log::warn!(target: SESSION, "{failure}; {next}");
+        }
+        (format!("{failure}; {next}"), now + delay)
+    }
+
+    /// The gateway has accepted this agent: the next failure is news again.
+    pub fn registered(&mut self) {
+        self.repeats.clear();
+    }
+
+    /// A session has ended that was registered at `registered`, if ever.
+    pub fn session_ended(&mut self, registered: Option<Instant>, now: Instant) {
+        self.backoff.session_ended(registered, now);
+    }
+}

@@ -1,0 +1,83 @@
+//! All requests that come while a snapshot is taken share it. It answers each of them, and then goes
+//! to the gateway as `health_snapshot`.
+
+use std::time::Instant;
+
+use log::Level;
+
+use super::metrics_collect::{Sample, Taken};
+use crate::requests::context::Context;
+use crate::requests::outcome::Answer;
+use crate::wire::rpc::Id;
+
+#[derive(Default)]
+pub struct Snapshots {
+    /// The number of the last snapshot that was started.
+    number: u64,
+    /// The snapshot that is being taken.
+    sample: Option<Sample>,
+    /// A finished snapshot, its answers and its notification not all sent.
+    finished: Option<Finished>,
+    /// The parts missing from the last snapshot, as logged.
+    missing: String,
+}
+
+struct Finished {
+    number: u64,
+    taken: Taken,
+}
+
+impl Snapshots {
+    /// The number of the snapshot that a new request gets; starts that snapshot where none is
+    /// being taken.
+    pub fn start(&mut self, context: Context) -> u64 {
+        if self.sample.is_none() {
+            self.number += 1;
+            self.sample = Some(Sample::start(context));
+        }
+        self.number
+    }
+
+    /// Moves on as far as it goes without waiting. A snapshot is finished only after the one before
+    /// was sent.
+    pub fn turn(&mut self, now: Instant) {
+        if self.finished.is_none()
+            && let Some(snapshot) = self.sample.as_mut().and_then(|sample| sample.turn(now))
+        {
+            self.sample = None;
+            self.finished = Some(Finished { number: self.number, taken: Taken::from(snapshot) });
+        }
+    }
+
+    /// The number of the finished snapshot, if the session has room for one more of its messages.
+    pub fn finished(&self, is_drained: bool) -> Option<u64> {
+        let finished = self.finished.as_ref();
+        let sendable = finished.filter(|finished| finished.taken.is_small() || is_drained);
+        sendable.map(|finished| finished.number)
+    }
+
+    /// The answer to one of the requests for the finished snapshot.
+    pub fn answer(&mut self, id: Option<&Id>) -> Option<Answer> {
+        let taken = &self.finished.as_ref()?.taken;
+        let (message, missing) = (taken.message(id), taken.missing());
+        // A gateway asks all day: missing parts are logged when they change.
+        let level = match (self.missing == missing, missing.is_empty()) {
+            (true, _) => Level::Debug,
+            (false, true) => Level::Info,
+            (false, false) => Level::Warn,
+        };
+        let detail = missing.to_owned();
+        self.missing.clone_from(&detail);
+        Some(Answer { message, summary: "snapshot".to_owned(), detail, level })
+    }
+
+    /// The notification, after all answers: the snapshot is done with.
+    pub fn take_notification(&mut self) -> Option<String> {
+        self.finished.take().map(|finished| finished.taken.notification())
+    }
+
+    /// When the next turn is due even if docker says nothing.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.sample.as_ref().filter(|_| self.finished.is_none()).map(Sample::deadline)
+    }
+}
