@@ -21,6 +21,7 @@ use std::time::Duration;
 use agent::{Agent, Ending};
 use config::{Config, UpgradeConfig};
 use host::version;
+use operator::output::{self, complain};
 use operator::{doctor, input, install};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use wire::dial;
@@ -235,18 +236,11 @@ fn take<'a, const N: usize>(options: &[&'a str], names: [&str; N]) -> Option<[Op
 }
 
 fn say(text: &str) -> ExitCode {
-    use std::io::Write;
-    // A reader that has gone away is no reason to fail, nor to panic as println! would.
-    let _ = writeln!(std::io::stdout(), "{text}");
+    output::say(text);
     ExitCode::SUCCESS
 }
 
 fn fail(status: u8, message: &str) -> ExitCode {
     complain(message);
     ExitCode::from(status)
-}
-
-fn complain(message: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{message}");
 }

@@ -1,5 +1,6 @@
-//! The operator's commands.
+//! The operator's commands, and how they speak with the operator. They know every room below but the loop.
 
-pub mod doctor;
 pub mod input;
+pub mod output;
 pub mod install;
+pub mod doctor;

@@ -1,12 +1,11 @@
 //! What the checks have found: a line each as they come, or one JSON object at the end. All of it
 //! goes into tickets, so this is also the last place where a secret is stopped.
 
-use std::io::{self, Write};
-
 use serde::Serialize;
 
 use crate::config::{Config, Token};
 use crate::host::version;
+use crate::operator::output::print;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -118,10 +117,4 @@ impl Report {
         }
         verdict != Verdict::Fail
     }
-}
-
-/// A reader that has gone away is no reason to panic as println! would.
-fn print(line: &str) -> io::Result<()> {
-    let mut stdout = io::stdout();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush())
 }

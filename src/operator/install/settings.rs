@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Error;
+use super::error::Error;
 use super::options::{Install, TokenFrom};
 use super::step::Step;
 use crate::config::env_file;

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::error::Error;
 use crate::config::ENV_FILE;
 use crate::host::init::{Command, Definition};
 use crate::host::process::{self, Process};
 use crate::host::version;
+use crate::operator::output::say;
 use crate::run::job::Children;
 use crate::upgrade::store::Store;
 use crate::upgrade::swap::{self, Staged};
@@ -107,6 +109,19 @@ impl fmt::Display for Step {
             }
         }
     }
+}
+
+/// Carries the steps out, or says what they would be.
+pub fn take(steps: &[Step], dry_run: bool, children: &Rc<Children>) -> Result<(), Error> {
+    for step in steps {
+        if dry_run {
+            say(&format!("would {step}"));
+        } else {
+            say(&step.to_string());
+            step.carry_out(children).map_err(Error::Failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn copy(checksum: &Checksum, children: &Rc<Children>) -> Result<(), String> {

@@ -13,8 +13,9 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{Error, say};
+use super::error::Error;
 use crate::host::init::{Init, REGISTERED};
+use crate::operator::output::say;
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
 
