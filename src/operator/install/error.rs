@@ -6,8 +6,6 @@ use crate::config;
 
 #[derive(Debug)]
 pub enum Error {
-    /// The arguments are wrong.
-    Usage(String),
     /// The agent could not be started with these values.
     Config(config::Error),
     Failed(String),
@@ -16,7 +14,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Error::Usage(problem) | Error::Failed(problem) => f.write_str(problem),
+            Error::Failed(problem) => f.write_str(problem),
             Error::Config(error) => error.fmt(f),
         }
     }

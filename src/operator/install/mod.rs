@@ -11,5 +11,6 @@ mod setup;
 mod removal;
 
 pub use error::Error;
+pub use options::{Install, TokenFrom, Uninstall};
 pub use removal::uninstall;
 pub use setup::install;

@@ -19,8 +19,7 @@ use crate::upgrade::store::Store;
 
 /// # Errors
 /// What is left, and why.
-pub fn uninstall(arguments: &[&str]) -> Result<(), Error> {
-    let options = Uninstall::parse(arguments).map_err(Error::Usage)?;
+pub fn uninstall(options: &Uninstall) -> Result<(), Error> {
     require_root("uninstall", options.dry_run)?;
     let waiter = Waiter::new().map_err(|error| Error::Failed(error.to_string()))?;
     let children = Children::new(waiter, Vec::new());

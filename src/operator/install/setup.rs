@@ -33,8 +33,7 @@ const REGISTERED: Duration = Duration::from_secs(20);
 /// # Errors
 /// In one line, what is not as it was asked for, and what to do. Unless the last step has failed,
 /// that nothing was changed.
-pub fn install(arguments: &[&str]) -> Result<(), Error> {
-    let options = Install::parse(arguments).map_err(Error::Usage)?;
+pub fn install(options: &Install) -> Result<(), Error> {
     require_root("install", options.dry_run)?;
     let waiter = Waiter::new().map_err(|error| Error::Failed(error.to_string()))?;
     let children = Children::new(Rc::clone(&waiter), Vec::new());
@@ -42,7 +41,7 @@ pub fn install(arguments: &[&str]) -> Result<(), Error> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let _alone = (!options.dry_run).then(Alone::take).transpose()?;
     let init = Init::find();
-    let settings = Settings::decide(&options, has_credential(init, &children), &waiter)?;
+    let settings = Settings::decide(options, has_credential(init, &children), &waiter)?;
     let state = init.state(&children).map_err(Error::Failed)?;
     if state.masked {
         let problem = "the service is masked, so it can't be started; systemctl unmask vmkit-agent";
