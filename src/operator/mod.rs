@@ -2,5 +2,6 @@
 
 pub mod input;
 pub mod output;
+mod variables;
 pub mod install;
 pub mod doctor;

@@ -11,8 +11,8 @@ use crate::host::paths;
 /// The file, in the folder of the upgrade state, that an installation locks.
 const LOCK: &str = "install.lock";
 
-/// The right to install, of which there is one. Its file is in a folder that is root's alone, and
-/// goes with it.
+/// The lock that an installation holds. The lock file is in a folder that only root can read, and
+/// is removed with the lock.
 pub struct Alone(Option<Lock>);
 
 impl Alone {
@@ -22,7 +22,8 @@ impl Alone {
         match folder.and_then(|()| Lock::take(&path, Duration::ZERO)) {
             Ok(Some(lock)) => Ok(Alone(Some(lock))),
             Ok(None) => {
-                let problem = "another installation is under way; wait until it has ended";
+                let problem =
+                    "another installation is under way; run this command again when it has ended";
                 Err(Error::Failed(problem.to_owned()))
             }
             Err(error) => Err(Error::Failed(format!("can't lock {}: {error}", path.display()))),
@@ -35,7 +36,7 @@ impl Drop for Alone {
         if let Some(lock) = self.0.take() {
             lock.remove(&lock_path());
         }
-        // Nothing but the lock may have been in it.
+        // The folder goes too where the lock file was all that was in it.
         let _ = fs::remove_dir(paths::STATE);
     }
 }
@@ -48,7 +49,7 @@ pub fn require_root(command: &str, dry_run: bool) -> Result<(), Error> {
     match dry_run || rustix::process::geteuid().is_root() {
         true => Ok(()),
         false => Err(Error::Failed(format!(
-            "{command}: only root can; run it again with sudo, or with --dry-run to see what it does"
+            "only root can {command}; run: sudo vmkit-agent {command} (--dry-run shows what it does)"
         ))),
     }
 }

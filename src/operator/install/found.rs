@@ -21,10 +21,10 @@ use crate::upgrade::swap;
 
 /// How long systemd may take to show its units.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The kernel's times of a start are this inexact, in seconds.
+/// By so many seconds the start times that the kernel gives may be wrong.
 const SLACK: i64 = 2;
 
-/// What brings the program to its place, where it is not there already.
+/// The steps that bring this program to its place; none where it is there already.
 pub fn program_steps() -> Result<Vec<Step>, Error> {
     let failed = |what: &str, error: io::Error| Error::Failed(format!("can't {what}: {error}"));
     let mut own = File::open("/proc/self/exe")
@@ -40,7 +40,7 @@ pub fn program_steps() -> Result<Vec<Step>, Error> {
         Err(error) => return Err(failed(&format!("look at {PROGRAM}"), error)),
     };
     if there.is_dir() {
-        return Err(Error::Failed(format!("{PROGRAM} is a folder; remove it")));
+        return Err(Error::Failed(format!("{PROGRAM} is a folder; run: sudo rm -r {PROGRAM}")));
     }
     let as_it_should_be = there.is_file()
         && (there.uid(), there.gid(), there.mode() & 0o7777) == (0, 0, 0o755)
@@ -48,15 +48,17 @@ pub fn program_steps() -> Result<Vec<Step>, Error> {
     Ok(if as_it_should_be { Vec::new() } else { vec![Step::Copy { checksum }] })
 }
 
-pub fn is_defined(definition: &Definition) -> bool {
-    // A link to a file somewhere else is as good.
+/// Whether the file is there as it should be.
+pub fn is_written(definition: &Definition) -> bool {
+    // A link to a file somewhere else will do.
     let there = fs::metadata(definition.path).is_ok_and(|there| {
         there.is_file() && there.uid() == 0 && there.mode() & 0o7777 == definition.mode
     });
     there && fs::read(definition.path).is_ok_and(|text| text == definition.text.as_bytes())
 }
 
-/// The agents that run: the service's, as the init system has it, and any started by hand.
+/// The agents that run: that of the service, by the pid that the init system has, and those that
+/// were started by hand.
 pub fn agents(state: &init::State) -> Vec<Process> {
     let mut agents = Process::agents(Path::new(PROGRAM));
     let known = state.pid.and_then(Process::find);
@@ -65,13 +67,13 @@ pub fn agents(state: &init::State) -> Vec<Process> {
     agents
 }
 
-/// Whether one of these was started from another file than the one that is installed, or before
-/// its settings were written: an installation was cut short, or has left that to somebody.
+/// Whether one of these agents was started from another file than the installed one, or before its
+/// settings were written: then an earlier installation was cut short, or did not restart the agent.
 pub fn is_outdated(init: Init, running: &[Process]) -> bool {
     let written = |path| fs::metadata(path).map_or(0, |file| file.mtime());
     let definition = init.definition().map_or(0, |definition| written(definition.path));
     let written = definition.max(written(ENV_FILE));
-    // By a clock that was put back since, it says nothing.
+    // A time in the future means that the clock was put back since; it says nothing.
     let written = if written > Timestamp::now().unix() { 0 } else { written };
     running.iter().any(|agent| {
         let started = agent.identity.started_at();

@@ -4,6 +4,7 @@ mod options;
 mod error;
 mod alone;
 mod found;
+mod manual;
 mod settings;
 mod step;
 mod watch;

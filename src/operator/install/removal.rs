@@ -1,14 +1,15 @@
 //! `vmkit-agent uninstall`: takes the service and the program off the machine.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::alone::{lock_path, require_root};
 use super::error::Error;
 use super::options::Uninstall;
 use super::step::{Step, take};
-use super::{step, watch};
+use super::{manual, step, watch};
 use crate::config::ENV_FILE;
-use crate::host::init::Init;
+use crate::host::init::{Definition, Init};
 use crate::host::paths::{self, PROGRAM};
 use crate::host::process::Process;
 use crate::operator::output::say;
@@ -17,64 +18,89 @@ use crate::run::wait::Waiter;
 use crate::upgrade;
 use crate::upgrade::store::Store;
 
+/// Removes the service and the program, and with `--purge` the configuration and the state.
+///
 /// # Errors
-/// What is left, and why.
+/// One line: what could not be removed, and why.
 pub fn uninstall(options: &Uninstall) -> Result<(), Error> {
     require_root("uninstall", options.dry_run)?;
     let waiter = Waiter::new().map_err(|error| Error::Failed(error.to_string()))?;
     let children = Children::new(waiter, Vec::new());
     let init = Init::find();
-    let is_there = |path: &Path| path.symlink_metadata().is_ok();
-    let mut steps = Vec::new();
-    // Also what was left for an init system that does not run now.
-    let services = [Init::Systemd, Init::OpenRc].into_iter().filter_map(Init::definition);
-    let defined: Vec<_> = services.filter(|service| is_there(Path::new(service.path))).collect();
-    if init.definition().is_some_and(|own| defined.contains(&own)) {
-        steps.extend(init.end().map(Step::Run));
-    } else if init.state(&children).is_ok_and(|state| state.active) {
-        steps.extend(init.stop().map(Step::Run));
-    }
-    let program = Path::new(PROGRAM);
-    let leftovers = upgrade::leftovers(program);
-    let trial = Store::look(program).and_then(|(_, state)| state.ok()?.trial);
-    if trial.is_some() || leftovers.iter().any(|path| path.starts_with("/etc") && is_there(path)) {
-        steps.extend(upgrade::stop_command().map(Step::Try));
-    }
-    // Started by hand, as is usual without a service, or left to watch over an upgrade.
-    let programs: Vec<PathBuf> = [program.to_owned(), upgrade::previous(program)].into();
-    if !Process::running(&programs).is_empty() {
-        steps.push(Step::End(programs));
-    }
-    let mut paths: Vec<PathBuf> = defined.iter().map(|service| service.path.into()).collect();
-    paths.extend([Init::Systemd, Init::OpenRc].into_iter().flat_map(Init::links));
-    paths.push(program.to_owned());
-    paths.extend(leftovers);
-    paths.extend(defined.iter().map(|service| step::unfinished(Path::new(service.path))));
-    paths.push(lock_path());
-    if options.purge {
-        paths.extend([ENV_FILE.into(), step::unfinished(Path::new(ENV_FILE))]);
-        paths.push(watch::OWN_LOG.into());
-        paths.extend(upgrade::memories(program));
-    }
-    steps.extend(paths.into_iter().filter(|path| is_there(path)).map(Step::Remove));
-    let folder = Path::new(ENV_FILE).parent().unwrap_or(Path::new("/"));
-    if options.purge && is_there(folder) {
-        steps.push(Step::RemoveIfEmpty(folder.to_owned()));
-    }
-    if !options.purge && is_there(Path::new(paths::STATE)) {
-        steps.push(Step::RemoveIfEmpty(paths::STATE.into()));
-    }
+    let defined = defined();
+    let mut steps = stops(init, &defined, &children);
+    steps.extend(removals(&defined, options.purge));
     let units = Path::new("/etc/systemd");
     if steps.iter().any(|step| matches!(step, Step::Remove(path) if path.starts_with(units))) {
         steps.extend(init.reload().map(Step::Run));
     }
     if steps.is_empty() {
-        say("nothing to do: nothing of vmkit-agent is there");
+        say("nothing to do: vmkit-agent is not installed");
         return Ok(());
     }
     take(&steps, options.dry_run, &children)?;
     if !options.purge && is_there(Path::new(ENV_FILE)) {
-        say(&format!("{ENV_FILE} is kept, with the token; --purge removes it too"));
+        say(&format!("kept {ENV_FILE}, with the token; --purge removes it too"));
     }
     Ok(())
+}
+
+/// The definitions of the service that are there, also of an init system that does not run now.
+fn defined() -> Vec<Definition> {
+    let all = [Init::Systemd, Init::OpenRc].into_iter().filter_map(Init::definition);
+    all.filter(|definition| is_there(Path::new(definition.path))).collect()
+}
+
+/// What stops the agent and everything that watches over an upgrade.
+fn stops(init: Init, defined: &[Definition], children: &Rc<Children>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if init.definition().is_some_and(|own| defined.contains(&own)) {
+        steps.extend(init.end().map(Step::Run));
+    } else if init.state(children).is_ok_and(|state| state.active) {
+        steps.extend(init.stop().map(Step::Run));
+    }
+    let program = Path::new(PROGRAM);
+    let trial = Store::look(program).and_then(|(_, state)| state.ok()?.trial);
+    let mut leftovers = upgrade::leftovers(program).into_iter();
+    if trial.is_some() || leftovers.any(|path| path.starts_with("/etc") && is_there(&path)) {
+        steps.extend(upgrade::stop_command().map(Step::Try));
+    }
+    // An agent that was started by hand, or the guard of an upgrade.
+    let programs: Vec<PathBuf> = [program.to_owned(), upgrade::previous(program)].into();
+    if !Process::running(&programs).is_empty() {
+        steps.push(Step::End(programs));
+    }
+    steps
+}
+
+/// What removes all files that are there, and the folders that are empty then.
+fn removals(defined: &[Definition], purge: bool) -> Vec<Step> {
+    let program = Path::new(PROGRAM);
+    let mut paths: Vec<PathBuf> = defined.iter().map(|service| service.path.into()).collect();
+    paths.extend([Init::Systemd, Init::OpenRc].into_iter().flat_map(Init::links));
+    paths.push(program.to_owned());
+    paths.extend(upgrade::leftovers(program));
+    paths.extend(defined.iter().map(|service| step::unfinished(Path::new(service.path))));
+    let manual = Path::new(manual::PAGE.path);
+    paths.extend([manual.to_owned(), step::unfinished(manual), lock_path()]);
+    if purge {
+        paths.extend([ENV_FILE.into(), step::unfinished(Path::new(ENV_FILE))]);
+        paths.push(watch::OWN_LOG.into());
+        paths.extend(upgrade::memories(program));
+    }
+    let mut folders: Vec<PathBuf> = Vec::new();
+    if is_there(manual) {
+        folders.extend(manual::folders());
+    }
+    folders.push(match purge {
+        true => Path::new(ENV_FILE).parent().unwrap_or(Path::new("/")).to_owned(),
+        false => paths::STATE.into(),
+    });
+    let files = paths.into_iter().filter(|path| is_there(path)).map(Step::Remove);
+    let folders = folders.into_iter().filter(|path| is_there(path)).map(Step::RemoveIfEmpty);
+    files.chain(folders).collect()
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
