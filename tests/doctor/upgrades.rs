@@ -64,8 +64,8 @@ pub fn trial(ago: u64) -> String {
     let kernel = read("/proc/sys/kernel/random/boot_id");
     // The start of process 1 is the 22nd field, the 20th after the name in parentheses.
     let first = read("/proc/1/stat");
-    let fields = first.rsplit(')').next().expect("there is a name").split_whitespace();
-    let first = fields.skip(19).next().expect("there are 52").to_owned();
+    let mut fields = first.rsplit(')').next().expect("there is a name").split_whitespace();
+    let first = fields.nth(19).expect("there are 52").to_owned();
     let uptime = read("/proc/uptime");
     let uptime: u64 = uptime.split('.').next().expect("a part").parse().expect("seconds");
     let (kernel, began) = (kernel.trim(), uptime - ago);

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use super::alone::{lock_path, require_root};
 use super::error::Error;
+use super::manual;
 use super::options::Uninstall;
-use super::step::{Step, take};
-use super::{manual, step, watch};
+use super::step::{self, Step, take};
+use super::watch;
 use crate::config::ENV_FILE;
 use crate::host::init::{Definition, Init};
 use crate::host::paths::{self, PROGRAM};
