@@ -1,4 +1,5 @@
-//! The operator's commands, and how they speak with the operator. They know every room below but the loop.
+//! The operator's commands, and how they speak with the operator. They may use every room below, but
+//! not the loop.
 
 pub mod input;
 pub mod output;

@@ -40,7 +40,7 @@ pub fn check(
     }
 }
 
-/// Whether there is a docker CLI to go on with.
+/// Whether there is a docker CLI, which the other checks need.
 fn cli(
     program: &OsStr,
     service: &Service,

@@ -1,5 +1,5 @@
-//! `vmkit-agent doctor`: checks everything that the agent needs, each check after those that it
-//! rests on. So the first FAIL comes first: later checks may fail because of it.
+//! `vmkit-agent doctor`: checks everything that the agent needs, each check after the checks that
+//! it depends on. So the first FAIL is to be mended first: later checks may fail because of it.
 //!
 //! Nothing is changed. The only thing that is sent is the agent's own dial, without `register`.
 
@@ -37,7 +37,7 @@ pub fn run(json: bool) -> io::Result<bool> {
     }
     settings::check(&examined, hidden, &service, &mut report);
     match hidden {
-        // Without the file the default gateway would be dialed, which is not the agent's.
+        // Without the file this would dial the default gateway, which is not the agent's.
         true => report.skip("dns", "the gateway is not dialed: only root can read its URL"),
         false => network::check(&examined, &machine, &mut report)?,
     }

@@ -1,5 +1,5 @@
 //! The way to the gateway: the agent's own dial, phase by phase, and this machine's clock beside
-//! the gateway's. `register` is not sent: whatever agent the gateway knows stays the one it knows.
+//! the gateway's. `register` is not sent, so the agent that runs keeps its session.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -28,14 +28,14 @@ struct Way<'a> {
 }
 
 /// # Errors
-/// A signal that asks this process to end.
+/// A signal that ends this process.
 pub fn check(examined: &Examined, machine: &Machine, report: &mut Report) -> io::Result<()> {
     let Some(config) = &examined.config else {
         report.skip("dns", "skipped: the configuration is invalid");
         return Ok(());
     };
     if examined.problems.iter().any(|problem| problem.variable() == "VMKIT_GATEWAY_URL") {
-        // The default gateway is in its place now, and the token is not for that gateway.
+        // The default gateway stands in for it, and the token is not for the default gateway.
         report.skip("dns", "skipped: VMKIT_GATEWAY_URL is invalid");
         return Ok(());
     }

@@ -1,5 +1,5 @@
-//! The agent as a service: the init system, whether it has the agent enabled and running, and
-//! which binary that is.
+//! The agent as a service: the init system, whether the service is enabled and running, and which
+//! binary is installed.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -67,7 +67,7 @@ impl Service {
         doctor == 0 || (is_own && !env_file_is_closed())
     }
 
-    /// The same for an agent that does not run: nothing tells which rights it would have.
+    /// Whether no agent runs, and this user can't know which rights the agent would have.
     pub fn agents_rights_are_unknown(&self) -> bool {
         self.agent.is_none() && !self.has_agents_rights()
     }
@@ -161,19 +161,19 @@ impl Service {
         self.init == Init::OpenRc && self.agent.is_none() && self.doctor.identity.user == 0
     }
 
-    /// The path of the service's definition, and what starts and enables it; none without an init
-    /// system.
+    /// The path of the service's definition, and the commands that start and enable the service; none
+    /// without an init system.
     fn commands(&self) -> Option<(&'static str, String, String)> {
         let (start, enable) = (self.init.start()?, self.init.enable()?);
         Some((self.init.definition()?.path, sudo(start), sudo(enable)))
     }
 
-    /// What shows the agent's log.
+    /// The command that shows the agent's log.
     pub fn log_command(&self) -> String {
         format!("sudo {}", self.init.log_command())
     }
 
-    /// What does this to docker's service.
+    /// The command that does `verb` to docker's service.
     pub fn docker(&self, verb: &str) -> String {
         match self.init {
             Init::OpenRc => format!("sudo rc-service docker {verb}"),
@@ -181,7 +181,7 @@ impl Service {
         }
     }
 
-    /// What shows the mount at `path` as the agent sees it.
+    /// The command that shows the mount at `path` as the agent sees it.
     pub fn mount_command(&self, path: &Path) -> String {
         let path = path.display();
         match &self.agent {
@@ -198,7 +198,7 @@ impl Service {
         }
     }
 
-    /// `command`, and a restart so that the agent notices.
+    /// `command` and then a restart, after which it applies to the agent.
     pub fn then_restart(&self, command: &str) -> String {
         let restart = self.init.restart();
         restart.map_or(command.to_owned(), |words| format!("{command} && {}", sudo(words)))

@@ -93,7 +93,7 @@ fn is_placeholder(config: &Config) -> bool {
     token.strip_prefix("Bearer <").is_some_and(|rest| rest.ends_with('>'))
 }
 
-/// Variables of the file that look like the agent's and are not: a misspelt name has no effect.
+/// Warns of names in the file that look like the agent's variables: a misspelt name has no effect.
 fn unknown(file: &[Variable], report: &mut Report) {
     let names = file.iter().map(|(name, _)| name.as_str());
     let unknown = names.filter(|name| name.starts_with("VMKIT_") && !KNOWN.contains(name));
@@ -152,7 +152,7 @@ fn file(examined: &Examined, service: &Service, report: &mut Report) -> Option<S
     Some(text)
 }
 
-/// What is wrong with the file, what that is called, and the next command; the worst first.
+/// What is wrong with the file: a verdict, what was found and the next command. The worst is first.
 fn faults(file: &Metadata, text: &str, has_token: bool) -> Vec<(Verdict, String, String)> {
     let (mode, owner) = (file.mode() & 0o7777, file.uid());
     let edit = format!("sudo vi {ENV_FILE}");
@@ -178,7 +178,7 @@ fn faults(file: &Metadata, text: &str, has_token: bool) -> Vec<(Verdict, String,
     faults
 }
 
-/// What this shell sets and the file does not: doctor uses the shell's value, the service does not.
+/// Warns of variables that this shell sets differently from the file: doctor uses the shell's value, the service does not.
 /// The token and the gateway's URL come from one place: the service's, if it has a token.
 fn shell(file: &[Variable], examined: &Examined, report: &mut Report) {
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
@@ -202,8 +202,8 @@ fn shell(file: &[Variable], examined: &Examined, report: &mut Report) {
     }
 }
 
-/// The variables that the running service has differently from the file: the file was changed since
-/// the start, or a unit file sets them too.
+/// Warns of variables that the running service has differently from the file: the file was changed
+/// since the start, or a unit file sets them too.
 fn running(file: &[Variable], service: &Service, report: &mut Report) {
     // An agent that systemd has not started has read the file itself.
     let Some(agent) = service.agent.as_ref().filter(|agent| agent.is_service()) else { return };

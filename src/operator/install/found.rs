@@ -21,7 +21,7 @@ use crate::upgrade::swap;
 
 /// How long systemd may take to show its units.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// By so many seconds the start times that the kernel gives may be wrong.
+/// The kernel's start times may be wrong by so many seconds.
 const SLACK: i64 = 2;
 
 /// The steps that bring this program to its place; none where it is there already.
@@ -48,7 +48,7 @@ pub fn program_steps() -> Result<Vec<Step>, Error> {
     Ok(if as_it_should_be { Vec::new() } else { vec![Step::Copy { checksum }] })
 }
 
-/// Whether the file is there as it should be.
+/// Whether the file is there with its right text, owner and mode.
 pub fn is_written(definition: &Definition) -> bool {
     // A link to a file somewhere else will do.
     let there = fs::metadata(definition.path).is_ok_and(|there| {

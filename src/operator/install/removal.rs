@@ -46,13 +46,13 @@ pub fn uninstall(options: &Uninstall) -> Result<(), Error> {
     Ok(())
 }
 
-/// The definitions of the service that are there, also of an init system that does not run now.
+/// The definitions of the service that are there, also those for an init system that does not run.
 fn defined() -> Vec<Definition> {
     let all = [Init::Systemd, Init::OpenRc].into_iter().filter_map(Init::definition);
     all.filter(|definition| is_there(Path::new(definition.path))).collect()
 }
 
-/// What stops the agent and everything that watches over an upgrade.
+/// The steps that stop the agent, and the timers and processes that watch over an upgrade.
 fn stops(init: Init, defined: &[Definition], children: &Rc<Children>) -> Vec<Step> {
     let mut steps = Vec::new();
     if init.definition().is_some_and(|own| defined.contains(&own)) {
@@ -74,7 +74,7 @@ fn stops(init: Init, defined: &[Definition], children: &Rc<Children>) -> Vec<Ste
     steps
 }
 
-/// What removes all files that are there, and the folders that are empty then.
+/// The steps that remove all files that are there, and folders that are then empty.
 fn removals(defined: &[Definition], purge: bool) -> Vec<Step> {
     let program = Path::new(PROGRAM);
     let mut paths: Vec<PathBuf> = defined.iter().map(|service| service.path.into()).collect();

@@ -33,9 +33,9 @@ const START: Duration = Duration::from_secs(120);
 /// How long the gateway may take to accept the agent.
 const REGISTERED: Duration = Duration::from_secs(20);
 
-/// What is to be done.
+/// All that an installation does.
 struct Plan {
-    /// In this order, before the agent is started.
+    /// Carried out in this order, before the agent is started.
     steps: Vec<Step>,
     /// What starts or restarts the agent; none where the agent runs and nothing has changed.
     start: Option<init::Command>,

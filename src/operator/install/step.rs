@@ -42,7 +42,7 @@ pub enum Step {
     /// The manual page. The agent does without it, so a failure is only told.
     Manual(Definition),
     Run(Command),
-    /// A command that may fail, for what it is to stop may be gone.
+    /// A command that may fail: the units that it stops may be gone.
     Try(Vec<OsString>),
     /// Stop all processes that run these files.
     End(Vec<PathBuf>),
@@ -92,13 +92,13 @@ impl Step {
 }
 
 impl Step {
-    /// What is done, once it is.
+    /// The line for a step that was carried out.
     pub fn done(&self) -> String {
         let (_, did, what) = self.words();
         format!("{did} {what}")
     }
 
-    /// What a dry run leaves undone.
+    /// The line for a step in a dry run.
     pub fn planned(&self) -> String {
         let (act, _, what) = self.words();
         format!("would {act} {what}")
@@ -134,7 +134,7 @@ impl Step {
     }
 }
 
-/// Carries the steps out, or says what they would be.
+/// Carries the steps out, or prints them in a dry run.
 pub fn take(steps: &[Step], dry_run: bool, children: &Rc<Children>) -> Result<(), Error> {
     for step in steps {
         if dry_run {

@@ -142,8 +142,7 @@ impl Watch<'_> {
 /// script hands its path on to the agent. Only root can make it and send to it.
 struct Listener {
     socket: UnixDatagram,
-    /// An agent that was started since has said that it is ready. Messages before that are from an
-    /// older agent.
+    /// A new agent has said that it is ready. Earlier messages are from an older agent.
     is_ready: bool,
 }
 
