@@ -142,7 +142,8 @@ fn program_that_is_gone() {
     let gateway = Gateway::good("now");
     let machine = systemd(&gateway, "ActiveState=failed\\nUnitFileState=enabled")
         .spoil(|root| root.write("etc/systemd/system/vmkit-agent.service", ""));
-    let words = ["/usr/local/bin/vmkit-agent", "no such file", "vmkit-agent install"];
+    let words =
+        ["/usr/local/bin/vmkit-agent", "no such file", "sudo /vmkit-test/vmkit-agent install"];
     machine.examine().assert_first_fail("version", &words);
 }
 

@@ -53,7 +53,9 @@ fn cli(
     match machine.ask(Surroundings::Usual, program, &version, PATIENCE)? {
         Answer::Ended { status, .. } if status.success() && !finds(service, program) => {
             let seen = format!("{name} is on the PATH of this shell, but not on the agent's PATH");
-            let next = format!("sudo VMKIT_DOCKER_BIN=$(command -v {name}) vmkit-agent install");
+            let install = service.own_command("install");
+            let next =
+                install.replace("sudo ", &format!("sudo VMKIT_DOCKER_BIN=$(command -v {name}) "));
             report.fail(CHECK, seen, next);
         }
         Answer::Ended { status, stdout, .. } if status.success() => {

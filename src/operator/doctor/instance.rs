@@ -4,6 +4,7 @@
 use std::fs;
 
 use super::report::Report;
+use super::service::Service;
 
 const CLOUD_INIT: &str = "/var/lib/cloud/data/instance-id";
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -29,7 +30,7 @@ enum Source {
 }
 
 /// `file` is what agent.env sets.
-pub fn check(id: &str, file: &[(String, String)], report: &mut Report) {
+pub fn check(id: &str, file: &[(String, String)], service: &Service, report: &mut Report) {
     let holds = |path| fs::read_to_string(path).is_ok_and(|text| text.trim() == id);
     let is_set = std::env::var(VARIABLE).is_ok_and(|value| value.trim() == id)
         || file.iter().any(|(name, value)| name == VARIABLE && value.trim() == id);
@@ -43,8 +44,8 @@ pub fn check(id: &str, file: &[(String, String)], report: &mut Report) {
         None => report.pass("instance-id", format!("{id}, from {}", source.name())),
         Some(why) => {
             let seen = format!("{id}, from {}: {why}", source.name());
-            let next =
-                format!("sudo {VARIABLE}=$(cat /proc/sys/kernel/random/uuid) vmkit-agent install");
+            let give = format!("sudo {VARIABLE}=$(cat /proc/sys/kernel/random/uuid) ");
+            let next = service.own_command("install").replace("sudo ", &give);
             report.warn("instance-id", seen, next);
         }
     }

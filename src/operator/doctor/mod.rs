@@ -33,7 +33,7 @@ pub fn run(json: bool) -> io::Result<bool> {
     let hidden = !examined.has_token && service::env_file_is_closed();
     if hidden || !service.has_agents_rights() {
         let seen = "only root sees all of this; some checks are skipped for this user";
-        report.warn("user", seen, "sudo vmkit-agent doctor");
+        report.warn("user", seen, service.own_command("doctor"));
     }
     settings::check(&examined, hidden, &service, &mut report);
     match hidden {

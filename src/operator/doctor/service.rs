@@ -92,18 +92,20 @@ impl Service {
         let Some((definition, start, enable)) = self.commands() else {
             return match &self.agent {
                 Some(agent) => report.pass("service", format!("runs as process {}", agent.pid())),
-                None => report.warn("service", "no agent runs here", "sudo vmkit-agent run"),
+                None => report.warn("service", "no agent runs here", self.own_command("run")),
             };
         };
         let log = self.log_command();
         match &self.state {
             Err(error) => report.fail("service", error, log),
             Ok(state) if state.masked && !state.active => {
-                let next = format!("sudo systemctl unmask vmkit-agent && {start}");
+                // The mask is in the place of the unit, which is gone.
+                let install = self.own_command("install");
+                let next = format!("sudo systemctl unmask vmkit-agent && {install}");
                 report.fail("service", "masked", next);
             }
             Ok(state) if !state.active && !state.enabled && !self.defined => {
-                report.fail("service", format!("no {definition}"), "sudo vmkit-agent install");
+                report.fail("service", format!("no {definition}"), self.own_command("install"));
             }
             Ok(state) if !state.active => {
                 let enabled = if state.enabled { "enabled" } else { "not enabled" };
@@ -150,7 +152,7 @@ impl Service {
                 "more than one agent runs here: process {} and process {}; they close each \
                  other's session",
                 agent.pid(),
-                others.join(", process ")
+                others.join(" and process ")
             );
             report.warn("agents", seen, format!("sudo kill {}", others.join(" ")));
         }
@@ -166,6 +168,16 @@ impl Service {
     fn commands(&self) -> Option<(&'static str, String, String)> {
         let (start, enable) = (self.init.start()?, self.init.enable()?);
         Some((self.init.definition()?.path, sudo(start), sudo(enable)))
+    }
+
+    /// A command of this program for root to type; by its path where it is not installed.
+    pub fn own_command(&self, arguments: &str) -> String {
+        match &self.doctor.program {
+            Some(own) if !Path::new(PROGRAM).exists() => {
+                format!("sudo {} {arguments}", own.display())
+            }
+            _ => format!("sudo vmkit-agent {arguments}"),
+        }
     }
 
     /// The command that shows the agent's log.
@@ -238,7 +250,7 @@ impl Service {
         let installed = match (answer, self.previous()) {
             (Ok(version), _) => version,
             (Err(why), None) => {
-                report.fail("version", format!("{path}: {why}"), "sudo vmkit-agent install");
+                report.fail("version", format!("{path}: {why}"), self.own_command("install"));
                 return Ok(());
             }
             (Err(why), Some(own)) => {

@@ -12,7 +12,8 @@ use crate::config::env_file;
 use crate::config::{self, Config, ENV_FILE, Examined, TokenSource};
 use crate::operator::variables::{KNOWN, nearest};
 
-const INSTALL_TOKEN: &str = "sudo vmkit-agent install --token-stdin";
+/// What asks for the token and writes it.
+const INSTALL_TOKEN: &str = "install --token-stdin";
 
 /// A name and its value.
 type Variable = (String, String);
@@ -29,13 +30,13 @@ pub fn check(examined: &Examined, hidden: bool, service: &Service, report: &mut 
     let assignments = text.as_deref().map(env_file::parse);
     if let Some(assignments) = &assignments {
         unknown(assignments, report);
-        shell(assignments, examined, report);
+        shell(assignments, examined, service, report);
         running(assignments, service, report);
     }
-    problems(examined, hidden, report);
+    problems(examined, hidden, service, report);
     let Some(config) = &examined.config else { return };
     if examined.has_token {
-        token(config, report);
+        token(config, service, report);
     }
     if hidden {
         return;
@@ -43,7 +44,7 @@ pub fn check(examined: &Examined, hidden: bool, service: &Service, report: &mut 
     if examined.problems.iter().all(|problem| problem.variable() != "VMKIT_GATEWAY_URL") {
         report.pass("gateway-url", config.gateway.to_string());
     }
-    instance::check(&config.instance_id, &assignments.unwrap_or_default(), report);
+    instance::check(&config.instance_id, &assignments.unwrap_or_default(), service, report);
     if examined.problems.is_empty() {
         let upgrades = match (&config.upgrade.by_gateway, &config.upgrade.release_key) {
             (false, None) => "off, but for those by hand".to_owned(),
@@ -51,12 +52,13 @@ pub fn check(examined: &Examined, hidden: bool, service: &Service, report: &mut 
             (true, None) => "on, no signature needed".to_owned(),
             (true, Some(key)) => format!("on, signed with {key}"),
         };
-        report.pass("settings", format!("log level {}; upgrades {upgrades}", config.log_level));
+        let level = config.log_level.as_str().to_ascii_lowercase();
+        report.pass("settings", format!("log level {level}; upgrades {upgrades}"));
     }
 }
 
 /// A line for each variable that would have ended the start.
-fn problems(examined: &Examined, hidden: bool, report: &mut Report) {
+fn problems(examined: &Examined, hidden: bool, service: &Service, report: &mut Report) {
     for problem in &examined.problems {
         let check = match problem.variable() {
             "VMKIT_AGENT_TOKEN" => "token",
@@ -69,19 +71,19 @@ fn problems(examined: &Examined, hidden: bool, report: &mut Report) {
                 continue;
             }
             ("token", Some(_)) => "systemctl cat vmkit-agent".to_owned(),
-            ("token", None) => INSTALL_TOKEN.to_owned(),
+            ("token", None) => service.own_command(INSTALL_TOKEN),
             _ => format!("sudo vi {ENV_FILE}"),
         };
         report.fail(check, problem.to_string(), next);
     }
 }
 
-fn token(config: &Config, report: &mut Report) {
+fn token(config: &Config, service: &Service, report: &mut Report) {
     let source = &config.token_source;
     match is_placeholder(config) {
         true => {
             let seen = format!("still the placeholder of the example, not a token; from {source}");
-            report.fail("token", seen, INSTALL_TOKEN);
+            report.fail("token", seen, service.own_command(INSTALL_TOKEN));
         }
         false => report.pass("token", format!("set, from {source}")),
     }
@@ -122,11 +124,12 @@ fn file(examined: &Examined, service: &Service, report: &mut Report) -> Option<S
         }
         Err(error) if error.kind() == ErrorKind::NotFound && examined.has_token => {
             let seen = format!("no {ENV_FILE}: this shell has a token, but the service has none");
-            report.fail(CHECK, seen, INSTALL_TOKEN);
+            report.fail(CHECK, seen, service.own_command(INSTALL_TOKEN));
             return None;
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            report.fail(CHECK, format!("{ENV_FILE}: {error}"), INSTALL_TOKEN);
+            let next = service.own_command(INSTALL_TOKEN);
+            report.fail(CHECK, format!("{ENV_FILE}: {error}"), next);
             return None;
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -180,7 +183,7 @@ fn faults(file: &Metadata, text: &str, has_token: bool) -> Vec<(Verdict, String,
 
 /// Warns of variables that this shell sets differently from the file: doctor uses the shell's value, the service does not.
 /// The token and the gateway's URL come from one place: the service's, if it has a token.
-fn shell(file: &[Variable], examined: &Examined, report: &mut Report) {
+fn shell(file: &[Variable], examined: &Examined, service: &Service, report: &mut Report) {
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     let set = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
     let set: Vec<_> = set.filter(|(_, value)| !value.is_empty()).collect();
@@ -198,7 +201,11 @@ fn shell(file: &[Variable], examined: &Examined, report: &mut Report) {
              values{besides}, the service does not",
             names.join(", ")
         );
-        report.warn("shell", seen, format!("sudo env -u {first} vmkit-agent doctor"));
+        report.warn(
+            "shell",
+            seen,
+            service.own_command("doctor").replace("sudo ", &format!("sudo env -u {first} ")),
+        );
     }
 }
 
