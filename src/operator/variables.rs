@@ -1,12 +1,17 @@
 //! The names of the agent's variables.
 
+pub const TOKEN: &str = "VMKIT_AGENT_TOKEN";
+pub const GATEWAY: &str = "VMKIT_GATEWAY_URL";
+pub const INSTANCE: &str = "VMKIT_INSTANCE_ID";
+pub const CA_FILE: &str = "VMKIT_CA_FILE";
+
 /// All of them. An installation copies them from its environment, and `doctor` warns of others.
 pub const KNOWN: [&str; 10] = [
-    "VMKIT_AGENT_TOKEN",
-    "VMKIT_GATEWAY_URL",
+    TOKEN,
+    GATEWAY,
     "VMKIT_LOG_LEVEL",
-    "VMKIT_INSTANCE_ID",
-    "VMKIT_CA_FILE",
+    INSTANCE,
+    CA_FILE,
     "VMKIT_DOCKER_BIN",
     "VMKIT_RESTART_CMD",
     "VMKIT_UPGRADES",

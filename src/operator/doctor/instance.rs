@@ -5,10 +5,10 @@ use std::fs;
 
 use super::report::Report;
 use super::service::Service;
+use crate::operator::variables::INSTANCE;
 
 const CLOUD_INIT: &str = "/var/lib/cloud/data/instance-id";
 const MACHINE_ID: &str = "/etc/machine-id";
-const VARIABLE: &str = "VMKIT_INSTANCE_ID";
 /// Names that images and cloud-init give to every VM.
 const SHARED: [&str; 7] = [
     "localhost",
@@ -32,8 +32,8 @@ enum Source {
 /// `file` is what agent.env sets.
 pub fn check(id: &str, file: &[(String, String)], service: &Service, report: &mut Report) {
     let holds = |path| fs::read_to_string(path).is_ok_and(|text| text.trim() == id);
-    let is_set = std::env::var(VARIABLE).is_ok_and(|value| value.trim() == id)
-        || file.iter().any(|(name, value)| name == VARIABLE && value.trim() == id);
+    let is_set = std::env::var(INSTANCE).is_ok_and(|value| value.trim() == id)
+        || file.iter().any(|(name, value)| name == INSTANCE && value.trim() == id);
     let source = match is_set {
         true => Source::Variable,
         false if holds(CLOUD_INIT) => Source::CloudInit,
@@ -44,7 +44,7 @@ pub fn check(id: &str, file: &[(String, String)], service: &Service, report: &mu
         None => report.pass("instance-id", format!("{id}, from {}", source.name())),
         Some(why) => {
             let seen = format!("{id}, from {}: {why}", source.name());
-            let give = format!("sudo {VARIABLE}=$(cat /proc/sys/kernel/random/uuid) ");
+            let give = format!("sudo {INSTANCE}=$(cat /proc/sys/kernel/random/uuid) ");
             let next = service.own_command("install").replace("sudo ", &give);
             report.warn("instance-id", seen, next);
         }
@@ -67,7 +67,7 @@ fn doubt(id: &str, source: Source) -> Option<&'static str> {
 impl Source {
     fn name(self) -> &'static str {
         match self {
-            Source::Variable => VARIABLE,
+            Source::Variable => INSTANCE,
             Source::CloudInit => "cloud-init",
             Source::MachineId => "/etc/machine-id (must be unique: cloned VMs share it)",
             Source::HostName => "the host name",

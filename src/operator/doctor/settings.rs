@@ -10,7 +10,7 @@ use super::report::{Report, Verdict};
 use super::service::Service;
 use crate::config::env_file;
 use crate::config::{self, Config, ENV_FILE, Examined, TokenSource};
-use crate::operator::variables::{KNOWN, nearest};
+use crate::operator::variables::{GATEWAY, KNOWN, TOKEN, nearest};
 
 /// What asks for the token and writes it.
 const INSTALL_TOKEN: &str = "install --token-stdin";
@@ -41,7 +41,7 @@ pub fn check(examined: &Examined, hidden: bool, service: &Service, report: &mut 
     if hidden {
         return;
     }
-    if examined.problems.iter().all(|problem| problem.variable() != "VMKIT_GATEWAY_URL") {
+    if examined.problems.iter().all(|problem| problem.variable() != GATEWAY) {
         report.pass("gateway-url", config.gateway.to_string());
     }
     instance::check(&config.instance_id, &assignments.unwrap_or_default(), service, report);
@@ -61,8 +61,8 @@ pub fn check(examined: &Examined, hidden: bool, service: &Service, report: &mut 
 fn problems(examined: &Examined, hidden: bool, service: &Service, report: &mut Report) {
     for problem in &examined.problems {
         let check = match problem.variable() {
-            "VMKIT_AGENT_TOKEN" => "token",
-            "VMKIT_GATEWAY_URL" => "gateway-url",
+            TOKEN => "token",
+            GATEWAY => "gateway-url",
             _ => "settings",
         };
         let next = match (check, &examined.credential) {
@@ -221,7 +221,7 @@ fn running(file: &[Variable], service: &Service, report: &mut Report) {
     let mut names = differing(&started, file);
     names.extend(differing(file, &started));
     // The agent reads a corrected token without a restart.
-    names.retain(|name| name != "VMKIT_AGENT_TOKEN");
+    names.retain(|name| name != TOKEN);
     names.sort();
     names.dedup();
     if !names.is_empty() {

@@ -11,10 +11,10 @@ use super::options::{Install, TokenFrom};
 use super::step::Step;
 use crate::config::env_file;
 use crate::config::{Config, ENV_FILE};
-use crate::operator::{input, variables};
+use crate::operator::input;
+use crate::operator::variables::{self, CA_FILE, GATEWAY, TOKEN};
 use crate::run::wait::Waiter;
 
-const TOKEN: &str = "VMKIT_AGENT_TOKEN";
 /// The proxy of the environment is copied too, unless the file has one: every shell of a machine
 /// may have the machine's proxy, and the operator may have chosen another for the agent. Upper and
 /// lower case mean the same.
@@ -72,11 +72,11 @@ impl Settings {
             }
         };
         given.extend(token.map(|token| (TOKEN, token)));
-        given.extend(options.gateway_url.clone().map(|url| ("VMKIT_GATEWAY_URL", url)));
+        given.extend(options.gateway_url.clone().map(|url| (GATEWAY, url)));
         if let Some(path) = &options.ca_file {
             // The service is started in another folder.
             let path = std::path::absolute(path).map_err(|error| unreadable(path, &error))?;
-            given.push(("VMKIT_CA_FILE", path.to_string_lossy().into_owned()));
+            given.push((CA_FILE, path.to_string_lossy().into_owned()));
         }
         let settings = Settings::edit(before, given)?;
         if !settings.has_token() && !has_credential && !options.no_start {
