@@ -30,6 +30,7 @@ dist: gateway ## the release files, in target/dist; TOOLCHAIN=rustup or debian c
 	dist/build/agent amd64 arm64
 	@dist/build/prove "$(gateway)" "$(target)"/dist/vmkit-agent-linux-a*
 	@dist/build/installer "$(target)/dist/install.sh"
+	@cp dist/vmkit-agent.8 "$(target)/dist/"
 	@dist/build/sums "$(target)/dist"
 
 release: ## signs what dist has built; KEY=<minisign's secret key file>

@@ -14,17 +14,17 @@ release_key=''
 usage() {
     cat <<'END'
 usage: install.sh [OPTION]...
-  --version VERSION    that release; else the latest
+  --version VERSION    install that release (default: the latest)
   --base-url URL       the folder that has the release files; https:, or http: to loopback
   --binary FILE        install this file, without a download; a SHA256SUMS next to it is checked
-  --token-file FILE    where the agent token is; or --token-stdin, or VMKIT_AGENT_TOKEN=...
+  --token-file FILE    read the agent token from FILE; or --token-stdin, or VMKIT_AGENT_TOKEN=...
   --token-stdin        (not with `curl ... | sh`: stdin is the script)
-  --gateway-url URL    where the agent dials
-  --ca-file FILE       certificates that the agent trusts beside the bundled web roots
+  --gateway-url URL    the gateway that the agent dials
+  --ca-file FILE       certificates that the agent trusts in addition to the bundled public roots
   --no-start           install and enable, but do not start
-  --dry-run            fetch and verify, then only say what would be done
-  --uninstall          remove the agent; with --purge its configuration and state too
-Proxies are taken from HTTPS_PROXY and NO_PROXY, and kept for the agent.
+  --dry-run            fetch and verify, then print what would be done; change nothing
+  --uninstall          remove the program and service; --purge: configuration and state too
+HTTPS_PROXY and NO_PROXY are used for the download, and copied to the agent's configuration.
 END
 }
 

@@ -39,6 +39,8 @@ pub struct State {
     pub masked: bool,
     /// Its main process, if known.
     pub pid: Option<u32>,
+    /// The status with which its last main process ended, unless that is 0 or not known.
+    pub last_exit: Option<u32>,
     /// The agent's own status line, which only systemd keeps.
     pub status: String,
 }
@@ -162,8 +164,8 @@ impl Init {
     pub fn state(self, children: &Rc<Children>) -> Result<State, String> {
         match self {
             Init::Systemd => {
-                let properties =
-                    "--property=ActiveState,UnitFileState,MainPID,StatusText,NeedDaemonReload";
+                let properties = "--property=ActiveState,UnitFileState,MainPID,StatusText,NeedDaemonReload,\
+                     ExecMainStatus";
                 let show = ["systemctl", "show", properties, "vmkit-agent"];
                 command::run(&show, PATIENCE, children).map(|shown| systemd_state(&shown))
             }
@@ -189,6 +191,7 @@ fn systemd_state(shown: &str) -> State {
         enabled: property("UnitFileState") == "enabled",
         masked: property("UnitFileState").starts_with("masked"),
         pid: property("MainPID").parse().ok().filter(|&pid| pid != 0),
+        last_exit: property("ExecMainStatus").parse().ok().filter(|&status| status != 0),
         status: property("StatusText").to_owned(),
     }
 }
@@ -209,7 +212,9 @@ mod tests {
             ..State::default()
         };
         assert_eq!(systemd_state(shown), state);
-        let shown = "MainPID=0\nStatusText=\nActiveState=inactive\nUnitFileState=\n";
+        assert_eq!(systemd_state("ExecMainStatus=78\n").last_exit, Some(78));
+        let shown =
+            "MainPID=0\nExecMainStatus=0\nStatusText=\nActiveState=inactive\nUnitFileState=\n";
         assert_eq!(systemd_state(shown), State::default());
     }
 }

@@ -129,14 +129,12 @@ impl Process {
             Some(folder.join(path.file_name()?))
         };
         let programs: Vec<PathBuf> = programs.iter().filter_map(real).collect();
-        let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let is_one = |process: &Process| {
             process.program.as_ref().is_some_and(|program| programs.contains(program))
                 && process.identity.pid != std::process::id()
                 && process.is_ours()
         };
-        pids.filter_map(Process::find).filter(is_one).collect()
+        all().filter(is_one).collect()
     }
 
     /// Our agents that were started from `installed`.
@@ -144,6 +142,20 @@ impl Process {
         let mut agents = Process::running(&[installed.to_owned()]);
         agents.retain(Process::is_agent);
         agents
+    }
+
+    /// All agents of this user in this root, whatever file they were started from: also those of a
+    /// service that has a mount namespace of its own. To be named, and for nothing else.
+    pub fn all_agents() -> Vec<Process> {
+        let root = place("/proc/self/root");
+        let is_one = |process: &Process| {
+            let name = process.program.as_ref().and_then(|program| program.file_name());
+            name.is_some_and(|name| name.to_string_lossy().starts_with("vmkit-agent"))
+                && process.identity.user == geteuid().as_raw()
+                && place(&format!("/proc/{}/root", process.pid())) == root
+                && process.is_agent()
+        };
+        all().filter(is_one).collect()
     }
 
     pub fn pid(&self) -> u32 {
@@ -208,6 +220,13 @@ impl Process {
         let arguments = fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
         matches!(arguments.split(|byte| *byte == 0).nth(1), None | Some(b"" | b"run"))
     }
+}
+
+/// All processes there are.
+fn all() -> impl Iterator<Item = Process> {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(Process::find)
 }
 
 /// Names this boot: the kernel's boot id and the start time of process 1, which the restart of a

@@ -1,5 +1,5 @@
-//! What a command reads from standard input: one line, and where that is a terminal, in answer to a
-//! prompt. A secret is not shown while it is typed.
+//! What a command reads from standard input: one line. A terminal shows a prompt first, and does not
+//! show a secret while it is typed.
 
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Read, Write};
 
@@ -11,15 +11,15 @@ use rustix::termios::{
 
 use crate::run::wait::Waiter;
 
-/// The most that a terminal hands over of a line, its end included. It drops the rest.
+/// The most bytes of a line, with its end, that a terminal hands over. It drops the rest.
 const TERMINAL_LINE: usize = 4096;
-/// The longest line that is read otherwise.
+/// The most bytes of a line that are read from anything else.
 const LINE: u64 = 8 * 1024;
 
-/// The first line, up to 8 KiB of it and a byte more, so that one that is too long is seen to be.
+/// The first line. Of a longer line than 8 KiB one byte more is returned, by which the caller knows.
 ///
 /// # Errors
-/// The operating system's own, or that it is not UTF-8.
+/// The operating system's own, or that the line is not UTF-8.
 pub fn line(prompt: &str) -> io::Result<String> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
@@ -30,23 +30,23 @@ pub fn line(prompt: &str) -> io::Result<String> {
     Ok(line.trim().to_owned())
 }
 
-/// The next line of the terminal that standard input is, which is not shown while it is typed.
+/// The next line of the terminal on standard input. The line is not shown while it is typed.
 ///
 /// # Errors
-/// The operating system's own, a signal that asks for the end, or that it is longer than a terminal
-/// can tell.
+/// The operating system's own, a signal that ends this process, or that the line is longer than a
+/// terminal hands over.
 pub fn secret(prompt: &str, waiter: &Waiter) -> io::Result<String> {
     let hidden = Hidden::new()?;
     ask(prompt);
     let line = hidden.line(waiter);
     if !line.as_ref().is_ok_and(|line| line.ends_with('\n')) {
-        // What is said next is not for the line of the prompt.
+        // The next message starts on a line of its own.
         ask("\n");
     }
     line
 }
 
-/// A terminal that shows nothing of what is typed, until this is dropped.
+/// While it lives, the terminal does not show what is typed.
 struct Hidden {
     before: Termios,
 }
@@ -57,7 +57,7 @@ impl Hidden {
         let mut modes = before.clone();
         modes.local_modes.remove(LocalModes::ECHO);
         modes.local_modes.insert(LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
-        // These keys would end or stop this process at once, and the terminal would stay like this.
+        // These keys would end or stop this process at once, and the terminal would stay silent.
         for key in [SpecialCodeIndex::VQUIT, SpecialCodeIndex::VSUSP] {
             modes.special_codes[key] = 0;
         }
@@ -83,14 +83,15 @@ impl Hidden {
         };
         waiter.ignore_pipe(&stdin)?;
         if length == TERMINAL_LINE {
-            let problem = "the line is longer than a terminal can tell, use --token-file";
+            let problem = "the line is longer than a terminal can pass on; use --token-file";
             return Err(io::Error::new(ErrorKind::InvalidInput, problem));
         }
         Ok(std::str::from_utf8(&line[..length]).map_err(io::Error::other)?.to_owned())
     }
 }
 
-/// What the terminal has, if it has a line. A signal may come in between, and take the line away.
+/// The length of the line that the terminal has; none if it has no line. The wait may have ended for
+/// a line that a signal has removed since.
 fn read_ready(stdin: &io::Stdin, line: &mut [u8]) -> Result<Option<usize>, Errno> {
     let mut polled = [PollFd::new(stdin, PollFlags::IN)];
     match poll(&mut polled, Some(&Timespec::default()))? {
@@ -101,8 +102,8 @@ fn read_ready(stdin: &io::Stdin, line: &mut [u8]) -> Result<Option<usize>, Errno
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        // What else was typed, the rest of a secret maybe, is not for the shell. A terminal that is
-        // gone has nothing to show.
+        // The rest of what was typed, which may be a secret, is dropped and not left to the shell.
+        // This fails for a terminal that is gone, which does no harm.
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
     }
 }

@@ -1,6 +1,6 @@
 //! The environment file and what is in it.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use crate::{
     gateway::Gateway,
@@ -13,7 +13,9 @@ fn a_good_machine_is_sound_and_no_register_is_sent() {
     let gateway = Gateway::good("now");
     let findings = Machine::dialing(&gateway.url).examine();
     findings.assert_sound();
-    for check in ["config", "token", "gateway-url", "settings", "dns", "tcp", "http", "clock"] {
+    for check in
+        ["config", "token", "gateway-url", "instance-id", "settings", "dns", "tcp", "http", "clock"]
+    {
         findings.of(check).assert("PASS", &[]);
     }
     for check in ["docker-cli", "docker-socket", "docker-ps", "version", "self-upgrade"] {
@@ -28,7 +30,8 @@ fn a_good_machine_is_sound_and_no_register_is_sent() {
 fn no_environment_file() {
     let gateway = Gateway::good("now");
     let findings = Machine::dialing(&gateway.url).env_file(None).examine();
-    findings.assert_first_fail("config", &["/etc/vmkit/agent.env", "no such file", "install"]);
+    let words = ["/etc/vmkit/agent.env", "no such file", "install --token-stdin"];
+    findings.assert_first_fail("config", &words);
     findings.of("token").assert("FAIL", &["VMKIT_AGENT_TOKEN"]);
 }
 
@@ -36,7 +39,7 @@ fn no_environment_file() {
 fn environment_file_that_everyone_can_read() {
     let gateway = Gateway::good("now");
     let findings = Machine::dialing(&gateway.url).env_file_mode(0o644).examine();
-    findings.assert_first_fail("config", &["0644", "everyone", "chmod 600"]);
+    findings.assert_first_fail("config", &["0644", "every user", "chmod 600"]);
     findings.of("http").assert("PASS", &[]);
     let findings = Machine::dialing(&gateway.url).env_file_mode(0o640).examine();
     findings.of("config").assert("WARN", &["0640"]);
@@ -53,7 +56,7 @@ fn environment_file_that_does_not_parse() {
     findings.of("token").assert("FAIL", &["not set"]);
     // All else is looked at nevertheless, and no other token is made up.
     findings.of("tcp").assert("PASS", &[]);
-    findings.of("http").assert("SKIP", &["no token"]);
+    findings.of("http").assert("SKIP", &["skipped: no token"]);
     assert!(gateway.ends().iter().all(|end| end != "1000"));
 
     let open = format!("VMKIT_AGENT_TOKEN=\"{TOKEN}");
@@ -70,6 +73,92 @@ fn no_token() {
     let url = format!("VMKIT_GATEWAY_URL={}", gateway.url);
     let findings = Machine::dialing(&gateway.url).env_file(Some(&[&url])).examine();
     findings.assert_first_fail("token", &["VMKIT_AGENT_TOKEN", "not set"]);
+}
+
+/// Each is seen as soon as the example has been copied.
+#[test]
+fn placeholder_of_the_example() {
+    let example = include_str!("../../dist/agent.env.example");
+    let line = example.lines().find(|line| line.starts_with("VMKIT_AGENT_TOKEN="));
+    let placeholder = line.expect("the example has one");
+    assert!(placeholder.ends_with("=<your-agent-token>"), "{placeholder}");
+    let gateway = Gateway::good("now");
+    let url = format!("VMKIT_GATEWAY_URL={}", gateway.url);
+    let findings = Machine::dialing("").env_file(Some(&[placeholder, &url])).examine();
+    findings.assert_first_fail("token", &["placeholder", "install --token-stdin"]);
+}
+
+#[test]
+fn variable_that_the_agent_does_not_know() {
+    let gateway = Gateway::good("now");
+    let machine = Machine::dialing(&gateway.url).line("VMKIT_LOGLEVEL=debug").line("MINE=1");
+    let findings = machine.examine();
+    findings.assert_sound();
+    let words = ["VMKIT_LOGLEVEL (did you mean VMKIT_LOG_LEVEL?)", "sudo vi /etc/vmkit/agent.env"];
+    let variables = findings.of("variables");
+    variables.assert("WARN", &words);
+    assert!(!variables.seen.contains("MINE"), "{variables:?}");
+}
+
+/// Two VMs with one instance id close each other's session.
+#[test]
+fn instance_id_that_others_may_have() {
+    let gateway = Gateway::good("now");
+    let url = format!("VMKIT_GATEWAY_URL={}", gateway.url);
+    let lines = [format!("VMKIT_AGENT_TOKEN={TOKEN}"), url];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let found = |id: &'static str| {
+        let machine = Machine::dialing("").env_file(Some(&lines));
+        let findings = machine.spoil(move |root| root.write("etc/machine-id", id)).examine();
+        findings.assert_sound();
+        findings.of("instance-id").clone()
+    };
+    let good = "0f6e1d2c3b4a59687766554433221100";
+    found(good).assert("PASS", &[good, "from /etc/machine-id", "cloned VMs share it"]);
+    let zeros = "00000000000000000000000000000000";
+    found(zeros).assert("WARN", &[zeros, "all zeros", "sudo VMKIT_INSTANCE_ID=$(cat "]);
+    found("uninitialized").assert("WARN", &["from the host name", "may not be unique"]);
+    let named = [&lines[..], &["VMKIT_INSTANCE_ID=localhost"]].concat();
+    let findings = Machine::dialing("").env_file(Some(&named)).examine();
+    findings.of("instance-id").assert("WARN", &["localhost, from VMKIT_INSTANCE_ID", "unique"]);
+}
+
+/// Who may not read the token sees what is left, and does not dial the default gateway.
+#[test]
+fn user_other_than_root() {
+    let gateway = Gateway::good("now");
+    let denied = "case $1 in ps) echo 'permission denied while trying to connect' >&2; exit 1;;
+                  --version) echo Docker version 99;; esac";
+    let as_nobody = r#"exec chroot --userspec=65534:65534 --groups= "$root" \
+                       /vmkit-test/vmkit-agent "$@""#;
+    let machine = || {
+        let machine = Machine::dialing(&gateway.url).program("docker", denied);
+        machine.spoil(move |root| {
+            root.before_start(as_nobody);
+            root.write("var/lib/vmkit-agent/upgrade.json", "{}");
+            let closed = fs::Permissions::from_mode(0o700);
+            let folder = root.path.join("var/lib/vmkit-agent");
+            fs::set_permissions(folder, closed).expect("the test's own");
+        })
+    };
+    let findings = machine().examine();
+    findings.assert_sound();
+    findings.of("user").assert("WARN", &["only root sees", "sudo /vmkit-test/vmkit-agent doctor"]);
+    for check in ["config", "token", "dns", "upgrade-state"] {
+        findings.of(check).assert("SKIP", &["only root can read"]);
+    }
+    findings.of("docker-cli").assert("PASS", &["version 99"]);
+    for check in ["docker-socket", "docker-ps", "self-upgrade"] {
+        findings.of(check).assert("SKIP", &["the agent's"]);
+    }
+    assert!(findings.checks.iter().all(|finding| finding.check != "http"));
+    assert!(gateway.ends().is_empty());
+
+    // With a token of his own he is as good as anybody.
+    let findings = machine().env("VMKIT_AGENT_TOKEN", TOKEN).env("VMKIT_GATEWAY_URL", &gateway.url);
+    let findings = findings.examine();
+    findings.of("config").assert("SKIP", &["only root can read"]);
+    findings.of("http").assert("PASS", &[]);
 }
 
 #[test]
@@ -158,12 +247,12 @@ fn token_of_the_shell_alone() {
         .env_file(None)
         .env("VMKIT_AGENT_TOKEN", TOKEN)
         .env("VMKIT_GATEWAY_URL", &gateway.url);
-    machine.examine().of("config").assert("SKIP", &["elsewhere"]);
+    machine.examine().of("config").assert("SKIP", &["the token comes from the environment"]);
     let machine = machine
         .program("rc-service", "exit 1")
         .spoil(|root| root.write("sbin/openrc-run", ""))
         .spoil(|root| root.write("etc/init.d/vmkit-agent", ""));
-    machine.examine().assert_first_fail("config", &["in this shell", "install --token-stdin"]);
+    machine.examine().assert_first_fail("config", &["this shell", "install --token-stdin"]);
 }
 
 #[test]

@@ -44,7 +44,10 @@ fn binary_in_a_folder_that_is_read_only() {
            mount -o remount,bind,ro "$root/vmkit-test""#,
     )
     .examine();
-    findings.assert_first_fail("self-upgrade", &["/vmkit-test", "read-only", "findmnt"]);
+    findings.assert_first_fail(
+        "self-upgrade",
+        &["/vmkit-test", "read-only", "findmnt --target /vmkit-test"],
+    );
 }
 
 #[test]

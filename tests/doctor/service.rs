@@ -7,7 +7,7 @@ use std::{
     process::{self, Command},
 };
 
-use crate::{gateway::Gateway, machine::Machine, support::PrivateRoot};
+use crate::{gateway::Gateway, machine::Machine, support::PrivateRoot, upgrades::trial};
 
 fn systemd(gateway: &Gateway, says: &str) -> Machine {
     let body = format!("printf '{says}\\nMainPID=0\\nStatusText=\\n'");
@@ -35,7 +35,7 @@ fn service_that_is_not_installed() {
 fn service_that_does_not_run() {
     let gateway = Gateway::good("now");
     let findings = systemd(&gateway, "ActiveState=failed\\nUnitFileState=enabled").examine();
-    let words = ["not running", "systemctl start vmkit-agent", "journalctl"];
+    let words = ["not running", "sudo systemctl start vmkit-agent; sudo journalctl"];
     findings.assert_first_fail("service", &words);
 }
 
@@ -43,7 +43,9 @@ fn service_that_does_not_run() {
 fn service_that_is_masked() {
     let gateway = Gateway::good("now");
     let machine = systemd(&gateway, "ActiveState=inactive\\nUnitFileState=masked");
-    machine.examine().assert_first_fail("service", &["masked", "systemctl unmask vmkit-agent"]);
+    machine
+        .examine()
+        .assert_first_fail("service", &["masked", "sudo systemctl unmask vmkit-agent && sudo"]);
 }
 
 /// As when the configuration was corrected and nobody has restarted it.
@@ -54,8 +56,74 @@ fn service_that_is_not_registered() {
     let status = "StatusText=tcp: connection refused";
     let body = format!("printf '{says}\\nMainPID=1\\n{status}\\n'");
     let findings = systemd(&gateway, says).program("systemctl", &body).examine();
-    let words = ["not registered", "connection refused", "systemctl restart vmkit-agent"];
+    let words = ["not registered", "connection refused", "sudo systemctl restart vmkit-agent"];
     findings.assert_first_fail("service", &words);
+}
+
+#[test]
+fn service_that_ends_again_and_again() {
+    let gateway = Gateway::good("now");
+    let says = "ActiveState=activating\\nUnitFileState=enabled\\nExecMainStatus=78";
+    let words = ["restarting (last exit status 78: invalid configuration)", "sudo journalctl"];
+    systemd(&gateway, says).examine().assert_first_fail("service", &words);
+}
+
+/// Both agents are in the same root, and so is doctor.
+#[test]
+fn second_agent_on_the_machine() {
+    let gateway = Gateway::good("now");
+    let start = r#"
+        start() {
+            VMKIT_AGENT_TOKEN=none VMKIT_GATEWAY_URL=ws://127.0.0.1:1/ \
+                chroot "$root" /vmkit-test/vmkit-agent "$@" >/dev/null 2>&1 &
+            until readlink "/proc/$!/exe" | grep -q '/vmkit-agent$'; do :; done
+        }
+        start"#;
+    let one = Machine::dialing(&gateway.url).spoil(move |root| root.before_start(start));
+    let findings = one.examine();
+    findings.of("service").assert("PASS", &["runs as process"]);
+    assert!(findings.checks.iter().all(|finding| finding.check != "agents"));
+
+    let two = format!("{start}\nstart run");
+    let two = Machine::dialing(&gateway.url).spoil(move |root| root.before_start(&two));
+    let findings = two.examine();
+    findings.assert_sound();
+    let agents = findings.of("agents");
+    agents.assert("WARN", &["more than one agent", "sudo kill "]);
+    let first = findings.of("service").seen.rsplit(' ').next().expect("a pid").to_owned();
+    let next = agents.next.clone().expect("there is one");
+    let second = next.rsplit(' ').next().expect("a pid");
+    agents.assert_says(&[&format!("process {first} and process {second};")]);
+}
+
+/// A version that does not run is installed, and the one before it is asked.
+#[test]
+fn doctor_of_the_previous_version() {
+    let gateway = Gateway::good("now");
+    let script = r#"
+        folder=$root/vmkit-test
+        : >"$folder/vmkit-agent.prev"
+        mount --bind "$program" "$folder/vmkit-agent.prev"
+        umount "$folder/vmkit-agent"
+        printf '#!/bin/sh\nexit 1\n' >"$folder/vmkit-agent"
+        chmod 755 "$folder/vmkit-agent"
+        exec chroot "$root" /vmkit-test/vmkit-agent.prev "$@""#;
+    let machine = Machine::dialing(&gateway.url).spoil(move |root| {
+        root.before_start(script);
+        root.write("var/lib/vmkit-agent/upgrade.json", &trial(30));
+    });
+    let findings = machine.examine();
+    let words = [
+        "/vmkit-test/vmkit-agent: --version failed",
+        "this doctor is the version before it",
+        "sudo /vmkit-test/vmkit-agent.prev install",
+    ];
+    findings.assert_first_fail("version", &words);
+    let state = findings.of("upgrade-state");
+    state.assert("WARN", &["version 9.9.9", "started 2 times", " s left of 120 s"]);
+    let left = state.seen.split(" s left").next().and_then(|words| words.rsplit(' ').next());
+    let left: u64 = left.and_then(|left| left.parse().ok()).expect("a number of seconds");
+    assert!((60..=90).contains(&left), "{left}");
 }
 
 /// rc-service knows the supervisor only.
@@ -65,7 +133,7 @@ fn supervisor_without_an_agent() {
     let machine = Machine::dialing(&gateway.url)
         .program("rc-service", "exit 0")
         .spoil(|root| root.write("sbin/openrc-run", ""));
-    machine.examine().assert_first_fail("service", &["supervisor", "no agent"]);
+    machine.examine().assert_first_fail("service", &["the supervisor runs, but no agent"]);
 }
 
 /// The unit's ExecStart names it, whatever else there is to examine with.
@@ -74,7 +142,8 @@ fn program_that_is_gone() {
     let gateway = Gateway::good("now");
     let machine = systemd(&gateway, "ActiveState=failed\\nUnitFileState=enabled")
         .spoil(|root| root.write("etc/systemd/system/vmkit-agent.service", ""));
-    let words = ["/usr/local/bin/vmkit-agent", "no such file", "vmkit-agent install"];
+    let words =
+        ["/usr/local/bin/vmkit-agent", "no such file", "sudo /vmkit-test/vmkit-agent install"];
     machine.examine().assert_first_fail("version", &words);
 }
 
@@ -83,7 +152,7 @@ fn service_that_will_not_be_started_at_boot() {
     let gateway = Gateway::good("now");
     let findings = systemd(&gateway, "ActiveState=active\\nUnitFileState=disabled").examine();
     findings.assert_sound();
-    findings.of("service").assert("WARN", &["boot", "enable vmkit-agent"]);
+    findings.of("service").assert("WARN", &["not enabled", "sudo systemctl enable vmkit-agent"]);
 }
 
 #[test]
@@ -118,6 +187,6 @@ fn agent_that_was_replaced_and_not_restarted() {
     let _ = fs::remove_dir_all(&folder);
     let findings = findings.unwrap_or_else(|panic| panic::resume_unwind(panic));
     findings.of("service").assert("PASS", &["as process", "registered as vm"]);
-    let words = ["vmkit-agent (9.9.9) is not the file that", "systemctl restart vmkit-agent"];
+    let words = ["vmkit-agent (9.9.9) is not the file that", "sudo systemctl restart vmkit-agent"];
     findings.of("version").assert("WARN", &words);
 }

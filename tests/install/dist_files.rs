@@ -53,9 +53,13 @@ fn manual_and_example_know_what_the_agent_knows() {
     assert!(known.len() > 8, "{known:?}");
     assert_eq!(variables(&manual), known);
     assert_eq!(variables(&example), known);
-    let options = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    for option in options.filter(|word| word.starts_with("--") && word.len() > 2) {
-        assert!(manual.contains(option), "{option} is not in the manual");
+    for command in ["run", "install", "doctor", "uninstall", "upgrade"] {
+        let output = run(Command::new(agent_program()).args([command, "--help"]), "nothing");
+        let help = said(&output);
+        let options = help.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        for option in options.filter(|word| word.starts_with("--") && word.len() > 2) {
+            assert!(manual.contains(option), "{command}: {option} is not in the manual");
+        }
     }
 }
 

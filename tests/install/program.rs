@@ -12,6 +12,7 @@ use super::support::{Cell, Scratch, TOKEN, agent_program, said};
 pub const PROGRAM: &str = "/usr/local/bin/vmkit-agent";
 pub const ENV_FILE: &str = "/etc/vmkit/agent.env";
 pub const UNIT: &str = "/etc/systemd/system/vmkit-agent.service";
+const MANUAL: &str = "/usr/local/share/man/man8/vmkit-agent.8";
 pub const REGISTERED: &str = "registered as test, version 1";
 
 #[test]
@@ -29,7 +30,11 @@ fn without_an_init_system_it_installs_and_says_how_to_run_it() {
     // What it knows by now need not be given again, and nothing is written again.
     let again = cell.agent(&["install"], &[]);
     succeeded(&again);
-    assert!(said(&again).starts_with("to run it: "), "{}", said(&again));
+    assert!(
+        said(&again).starts_with("to run it: sudo /usr/local/bin/vmkit-agent "),
+        "{}",
+        said(&again)
+    );
 
     succeeded(&cell.agent(&["uninstall"], &[]));
     assert!(!cell.path(PROGRAM).exists() && cell.path(ENV_FILE).exists());
@@ -47,17 +52,25 @@ fn under_systemd_it_runs_and_is_left_alone_while_nothing_changes() {
     succeeded(&output);
     assert_eq!(said(&output).lines().last(), Some(REGISTERED));
     assert_eq!(cell.calls(), ["daemon-reload", "--quiet enable vmkit-agent", "start vmkit-agent"]);
+    let past =
+        ["copied vmkit-agent ", "made ", "wrote ", "wrote ", "ran ", "wrote ", "ran ", "ran "];
+    for (line, verb) in said(&output).lines().zip(past) {
+        assert!(line.starts_with(verb), "{verb}: {}", said(&output));
+    }
     assert_eq!(cell.mode(UNIT), "644");
     assert_eq!(cell.read(UNIT), include_str!("../../dist/vmkit-agent.service"));
     assert!(cell.read(ENV_FILE).contains("HTTPS_PROXY=http://proxy:3128\n"));
 
-    succeeded(&cell.agent(&["install"], &[token, ("https_proxy", "http://another:3128")]));
-    assert_eq!(cell.calls(), [""; 0]);
+    let again = cell.agent(&["install"], &[token, ("https_proxy", "http://another:3128")]);
+    succeeded(&again);
+    let unchanged = said(&again);
+    assert!(unchanged.ends_with(": already installed and running; not restarted\n"), "{unchanged}");
+    assert_eq!((unchanged.lines().count(), cell.calls()), (1, Vec::new()));
 
     let url = "wss://gateway.example.com/api/daemon";
     let output = cell.agent(&["install", "--gateway-url", url, "--no-start"], &[]);
     succeeded(&output);
-    assert!(said(&output).ends_with("to run it: systemctl restart vmkit-agent\n"));
+    assert!(said(&output).ends_with("to run it: sudo systemctl restart vmkit-agent\n"));
     assert_eq!(cell.calls(), [""; 0]);
     succeeded(&cell.agent(&["install", "--gateway-url", "wss://g/"], &[]));
     assert_eq!(cell.calls(), ["restart vmkit-agent"]);
@@ -89,7 +102,8 @@ fn a_dry_run_tells_all_and_changes_nothing() {
         "run systemctl daemon-reload",
         "enable vmkit-agent",
         "start vmkit-agent",
-        "registered",
+        MANUAL,
+        "would wait up to 20 s for the gateway to accept the agent",
     ] {
         assert!(said.contains(step), "{step}: {said}");
     }
@@ -128,10 +142,11 @@ type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], i32, &'a str);
 fn what_can_not_work_changes_nothing() {
     let long = "x".repeat(70_000);
     let token = ("VMKIT_AGENT_TOKEN", TOKEN);
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
         (&[], &[], 1, "no token"),
+        (&["--token-file", "/root/two"], &[], 1, "token file /root/two has more than one line"),
         (&["--token-stdin"], &[], 1, "standard input is empty"),
-        (&["--token-file", "/nonexistent"], &[], 1, "/nonexistent"),
+        (&["--token-file", "/nonexistent"], &[], 1, "token file /nonexistent does not exist"),
         (&["--token", TOKEN], &[], 64, "--token-file"),
         (&["--gateway-url", "http://x"], &[token], 78, "VMKIT_GATEWAY_URL"),
         (&["--ca-file", "/nonexistent"], &[token], 78, "VMKIT_CA_FILE"),
@@ -139,6 +154,7 @@ fn what_can_not_work_changes_nothing() {
         (&[], &[("VMKIT_AGENT_TOKEN", "\u{e9}"), ("NO_PROXY", &long)], 78, "VMKIT_AGENT_TOKEN"),
     ];
     let cell = Cell::with_systemd(REGISTERED);
+    cell.write("/root/two", "one\ntwo\n");
     let before = cell.tree();
     for (arguments, environment, status, why) in cases {
         let output = cell.agent(&[&["install"], arguments].concat(), environment);
@@ -150,6 +166,39 @@ fn what_can_not_work_changes_nothing() {
     let last = said(&output).lines().last().unwrap_or_default().to_owned();
     assert!(last.contains("/usr/local/bin") && last.contains("mounted read-only"), "{last}");
     assert_eq!((cell.tree(), cell.calls()), (before, Vec::new()));
+}
+
+/// `man` finds the page, and the agent is not restarted for it.
+#[test]
+fn the_manual_page_comes_and_goes_with_the_program() {
+    let cell = Cell::with_systemd(REGISTERED);
+    succeeded(&cell.agent(&["install"], &[("VMKIT_AGENT_TOKEN", TOKEN)]));
+    assert_eq!(cell.read(MANUAL), include_str!("../../dist/vmkit-agent.8"));
+    assert_eq!((cell.mode(MANUAL), cell.mode("/usr/local/share/man/man8")), mode_of_page());
+    cell.calls();
+
+    cell.write(MANUAL, "of another version");
+    let output = cell.agent(&["install"], &[]);
+    succeeded(&output);
+    assert!(said(&output).starts_with(&format!("wrote {MANUAL} (0644)\n")), "{}", said(&output));
+    assert_eq!(cell.calls(), [""; 0]);
+
+    cell.write("/usr/local/share/man/man8/others.8", "");
+    succeeded(&cell.agent(&["uninstall"], &[]));
+    assert!(!cell.path(MANUAL).exists());
+    assert!(cell.path("/usr/local/share/man/man8/others.8").exists());
+}
+
+/// The agent does without its manual page.
+#[test]
+fn a_manual_page_that_can_not_be_written_stops_nothing() {
+    let cell = Cell::with_systemd(REGISTERED);
+    cell.write("/usr/local/share/man", "a file in the place of the folder");
+    let output = cell.agent(&["install"], &[("VMKIT_AGENT_TOKEN", TOKEN)]);
+    succeeded(&output);
+    assert!(said(&output).contains("no manual page: can't make "), "{}", said(&output));
+    assert_eq!(cell.mode(PROGRAM), "755");
+    succeeded(&cell.agent(&["uninstall"], &[]));
 }
 
 #[test]
@@ -171,7 +220,7 @@ fn a_service_that_does_not_start_shows_its_log() {
     let output = cell.agent(&["install"], &[("VMKIT_AGENT_TOKEN", TOKEN)]);
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output);
-    assert!(said.contains("the agent: the log of the agent\n"), "{said}");
+    assert!(said.contains("agent log: the log of the agent\n"), "{said}");
     assert!(said.contains("Job for vmkit-agent.service failed."), "{said}");
 }
 
@@ -183,8 +232,8 @@ fn an_agent_that_is_not_registered_in_time_shows_its_log() {
     assert!((19..40).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output);
-    assert!(said.contains("the agent: the log of the agent\n"), "{said}");
-    assert!(said.contains("not registered within 20 s"), "{said}");
+    assert!(said.contains("agent log: the log of the agent\n"), "{said}");
+    assert!(said.contains("the gateway has not accepted it within 20 s"), "{said}");
 }
 
 #[test]
@@ -212,6 +261,10 @@ pub fn failed(output: &Output, status: i32, why: &str) {
 
 fn modes() -> (String, String, String) {
     ("755".to_owned(), "755".to_owned(), "600".to_owned())
+}
+
+fn mode_of_page() -> (String, String) {
+    ("644".to_owned(), "755".to_owned())
 }
 
 /// A certificate that can be trusted.

@@ -71,7 +71,7 @@ fn a_token_that_is_too_long_for_a_terminal_is_told() {
     terminal.type_in(b"\n");
     let (status, screen) = terminal.end();
     assert_eq!(status.code(), Some(1), "{screen}");
-    assert!(screen.contains("longer than a terminal can tell, use --token-file"), "{screen}");
+    assert!(screen.contains("longer than a terminal can pass on; use --token-file"), "{screen}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Room on the disk, and whether an upgrade could write where it has to, both as the agent sees
+//! Room on the disk, and whether an upgrade can write to its folders. Both as the running agent sees
 //! them: a service may have a root, or a `/tmp`, of its own.
 
 use std::fs;
@@ -10,13 +10,13 @@ use super::report::Report;
 use super::service::Service;
 
 const MB: u64 = 1_000_000;
-/// With less, whatever else runs here is in trouble too.
+/// With less free space, other programs of this machine are in trouble too.
 const LITTLE: u64 = 64 * MB;
 const TMP: &str = "/tmp";
 
 pub fn check(service: &Service, report: &mut Report) {
     let folder = service.installed.parent().unwrap_or(Path::new("/"));
-    // An upgrade downloads to the one and copies to the other.
+    // An upgrade downloads the binary to /tmp and copies it to the folder of the installed one.
     let binary = fs::metadata(&service.installed).map_or(MB, |file| file.len());
     room("room-root", Path::new("/"), MB, service, report);
     room("room-tmp", Path::new(TMP), binary, service, report);
@@ -36,9 +36,9 @@ fn room(check: &'static str, path: &Path, need: u64, service: &Service, report: 
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let seen = format!("{shown}: {} MB free", free / MB);
     if free < need {
-        report.fail(check, format!("{seen}, {} MB are needed", need.div_ceil(MB)), next);
+        report.fail(check, format!("{seen}, {} MB needed", need.div_ceil(MB)), next);
     } else if disk.f_files > 0 && disk.f_favail == 0 {
-        report.fail(check, format!("{seen}, but no inode is"), format!("df -i {shown}"));
+        report.fail(check, format!("{seen}, but no free inode"), format!("df -i {shown}"));
     } else if free < LITTLE {
         report.warn(check, seen, next);
     } else {
@@ -47,8 +47,7 @@ fn room(check: &'static str, path: &Path, need: u64, service: &Service, report: 
 }
 
 fn self_upgrade(folder: &Path, service: &Service, report: &mut Report) {
-    let mut seen =
-        "an upgrade can write to ".to_owned() + &folder.to_string_lossy() + " and " + TMP;
+    let mut seen = format!("an upgrade can write to {} and {TMP}", folder.display());
     for path in [folder, Path::new(TMP)] {
         let view = service.reader().view(path);
         let (disk, file) = match (statvfs(&view), fs::metadata(&view)) {
@@ -56,16 +55,22 @@ fn self_upgrade(folder: &Path, service: &Service, report: &mut Report) {
             _ => return report.skip("self-upgrade", format!("no {}", path.display())),
         };
         let is = |flag| has(&disk, flag);
-        let (shown, mount) = (path.display(), format!("findmnt --target {}", path.display()));
+        let (shown, mount) = (path.display(), service.mount_command(path));
         if is(StatVfsMountFlags::RDONLY) {
-            return report.fail("self-upgrade", format!("{shown} is mounted read-only"), mount);
+            let seen = format!("{shown} is mounted read-only{}", service.as_the_agent_sees_it());
+            return report.fail("self-upgrade", seen, mount);
         }
         if is(StatVfsMountFlags::NOEXEC) && path == folder {
-            return report.fail("self-upgrade", format!("{shown} is mounted noexec"), mount);
+            let seen = format!("{shown} is mounted noexec{}", service.as_the_agent_sees_it());
+            return report.fail("self-upgrade", seen, mount);
         }
         if is(StatVfsMountFlags::NOEXEC) {
-            // What is downloaded is first run from beside the installed binary.
-            seen += ", which is noexec and may be";
+            // A download is not run from there, but from the folder of the installed binary.
+            seen += " (noexec, which does no harm)";
+        }
+        if service.agents_rights_are_unknown() {
+            let seen = "the agent's rights count, and no agent runs".to_owned();
+            return report.skip("self-upgrade", seen);
         }
         if !service.reader().may_write(&file) {
             let user = service.reader().identity.user;

@@ -1,4 +1,4 @@
-//! How the checks ask: the agent's own way to wait and to start children, one question at a time.
+//! How the checks run programs: in the same way as the agent, one at a time.
 
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
@@ -13,11 +13,11 @@ use crate::run::wait::Waiter;
 pub struct Machine {
     pub waiter: Rc<Waiter>,
     pub children: Rc<Children>,
-    /// What children find beside this process's own environment.
+    /// Variables of agent.env that children get in addition to this process's environment.
     environment: Vec<(String, String)>,
 }
 
-/// What became of a program that was started.
+/// How a program has ended.
 pub enum Answer {
     Ended { status: ExitStatus, stdout: String, stderr: String, took: Duration },
     TimedOut,
@@ -25,7 +25,7 @@ pub enum Answer {
 }
 
 impl Machine {
-    /// Takes from `config` what children find in their environment, as the agent does.
+    /// Takes the environment for children out of `config`, as the agent does.
     pub fn new(config: Option<&mut Config>) -> io::Result<Machine> {
         let environment = config.map(|config| std::mem::take(&mut config.environment));
         let environment = environment.unwrap_or_default();
@@ -34,7 +34,7 @@ impl Machine {
         Ok(Machine { waiter, children, environment })
     }
 
-    /// A variable as the agent's children see it.
+    /// The value of a variable, as the agent's children see it.
     pub fn variable(&self, name: &str) -> Option<String> {
         let own = std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let given = || self.environment.iter().rfind(|(given, _)| given == name);
@@ -44,7 +44,7 @@ impl Machine {
     /// Runs a program and waits for its end.
     ///
     /// # Errors
-    /// A signal that asks this process to end.
+    /// A signal that ends this process.
     pub fn ask(
         &self,
         surroundings: Surroundings,
@@ -79,7 +79,7 @@ impl Machine {
     }
 
     /// # Errors
-    /// A signal that asks this process to end.
+    /// A signal that ends this process.
     pub fn go_on(&self) -> io::Result<()> {
         match self.waiter.stopping() {
             true => Err(io::Error::new(ErrorKind::Interrupted, "ended by a signal")),

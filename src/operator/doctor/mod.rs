@@ -1,10 +1,10 @@
-//! `vmkit-agent doctor`: the questions of the reference's troubleshooting lists, put to this
-//! machine in the order in which one thing rests on another. So the first FAIL is the cause, and
-//! what fails after it may be its doing.
+//! `vmkit-agent doctor`: checks everything that the agent needs, each check after the checks that
+//! it depends on. So the first FAIL is to be mended first: later checks may fail because of it.
 //!
-//! It asks and looks, and changes nothing; the one thing it sends is the agent's own dial.
+//! Nothing is changed. The only thing that is sent is the agent's own dial, without `register`.
 
 mod report;
+mod instance;
 mod settings;
 mod network;
 mod engine;
@@ -20,18 +20,27 @@ use machine::Machine;
 use report::Report;
 use service::Service;
 
-/// Prints what it finds, for people or as one JSON object; true where nothing has failed.
+/// Prints what the checks find: lines, or one JSON object. True where no check has failed.
 ///
 /// # Errors
-/// A signal, or an operating system that won't let the program wait.
+/// A signal that ends this process, or the operating system's own.
 pub fn run(json: bool) -> io::Result<bool> {
     let mut examined = Examined::load();
     let machine = Machine::new(examined.config.as_mut())?;
     let mut report = Report::new(json, examined.config.as_ref());
-    // Whose rights and whose view of the disk count: those of the agent that runs, if one does.
+    // Where an agent runs, its rights and its view of the disk count, not those of this process.
     let service = Service::find(&machine)?;
-    settings::check(&examined, &service, &mut report);
-    network::check(&examined, &machine, &mut report)?;
+    let hidden = !examined.has_token && service::env_file_is_closed();
+    if hidden || !service.has_agents_rights() {
+        let seen = "only root sees all of this; some checks are skipped for this user";
+        report.warn("user", seen, service.own_command("doctor"));
+    }
+    settings::check(&examined, hidden, &service, &mut report);
+    match hidden {
+        // Without the file this would dial the default gateway, which is not the agent's.
+        true => report.skip("dns", "the gateway is not dialed: only root can read its URL"),
+        false => network::check(&examined, &machine, &mut report)?,
+    }
     let docker = examined.config.as_ref().map_or("docker".into(), |config| config.docker.clone());
     engine::check(&docker, &service, &machine, &mut report)?;
     service.check(&machine, &mut report)?;

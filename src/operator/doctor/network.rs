@@ -1,5 +1,5 @@
 //! The way to the gateway: the agent's own dial, phase by phase, and this machine's clock beside
-//! the gateway's. `register` is not sent: whatever agent the gateway knows stays the one it knows.
+//! the gateway's. `register` is not sent, so the agent that runs keeps its session.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,28 +15,28 @@ use crate::host::timestamp::Timestamp;
 use crate::wire::dial::{self, Attempt, Cause, Dialed, Failure, Http, Passed, Phase};
 use crate::wire::session::Session;
 
-/// Clocks further apart are worth a warning, in seconds.
+/// A larger difference between the clocks, in seconds, is a warning.
 const SKEW: u64 = 60;
 
-/// The phases so far, each with a line.
+/// The dial, of which each phase becomes a line.
 struct Way<'a> {
     report: RefCell<&'a mut Report>,
     config: &'a Config,
-    /// The first phase that has no line yet.
+    /// The first phase that has no line yet; none at the end.
     next: Cell<Option<Phase>>,
     since: Cell<Instant>,
 }
 
 /// # Errors
-/// A signal that asks this process to end.
+/// A signal that ends this process.
 pub fn check(examined: &Examined, machine: &Machine, report: &mut Report) -> io::Result<()> {
     let Some(config) = &examined.config else {
-        report.skip("dns", "the configuration is no good");
+        report.skip("dns", "skipped: the configuration is invalid");
         return Ok(());
     };
     if examined.problems.iter().any(|problem| problem.variable() == "VMKIT_GATEWAY_URL") {
-        // The default that stands in for it is not the gateway that the token is for.
-        report.skip("dns", "no gateway to go to: VMKIT_GATEWAY_URL is no good");
+        // The default gateway stands in for it, and the token is not for the default gateway.
+        report.skip("dns", "skipped: VMKIT_GATEWAY_URL is invalid");
         return Ok(());
     }
     let way = Way {
@@ -54,13 +54,13 @@ pub fn check(examined: &Examined, machine: &Machine, report: &mut Report) -> io:
     match dialed {
         Ok(Some(dialed)) => {
             let took = way.took();
-            way.pass(Phase::Http, &format!("the gateway takes the token, {took}"));
+            way.pass(Phase::Http, &format!("the gateway accepts the token, {took}"));
             clock(dialed.date, false, report);
             leave(dialed, machine)
         }
         Ok(None) => {
             way.go_to(Phase::Http);
-            way.skip_the_rest("no token to ask with");
+            way.skip_the_rest("skipped: no token");
             clock(None, false, report);
             Ok(())
         }
@@ -81,7 +81,7 @@ impl Way<'_> {
                 let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
                 let addresses = addresses.join(", ");
                 match addresses == *host {
-                    true => self.pass(Phase::Dns, &format!("{host} needs none")),
+                    true => self.pass(Phase::Dns, &format!("{host} is an address")),
                     false => self.pass(Phase::Dns, &format!("{host} is {addresses}, {took}")),
                 }
             }
@@ -90,7 +90,7 @@ impl Way<'_> {
             }
             Passed::Proxy(proxy) => {
                 let (host, port) = (proxy.host(), proxy.port());
-                self.pass(Phase::Proxy, &format!("{host}:{port} lets us through, {took}"));
+                self.pass(Phase::Proxy, &format!("{host}:{port} connects to the gateway, {took}"));
             }
             Passed::Tls(version) => {
                 self.pass(Phase::Tls, &format!("{version}, the certificate is good, {took}"));
@@ -98,7 +98,7 @@ impl Way<'_> {
         }
     }
 
-    /// How long the phase has taken that is over now.
+    /// How long the phase that has just ended took.
     fn took(&self) -> String {
         let now = Instant::now();
         format!("{} ms", now.saturating_duration_since(self.since.replace(now)).as_millis())
@@ -116,7 +116,7 @@ impl Way<'_> {
         let next = advice(failure, self.config);
         self.report.borrow_mut().fail(phase.name(), failure.cause.to_string(), next);
         self.next.set(after(phase));
-        self.skip_the_rest("not reached");
+        self.skip_the_rest("skipped: an earlier check failed");
     }
 
     fn skip_the_rest(&self, why: &str) {
@@ -126,12 +126,12 @@ impl Way<'_> {
         }
     }
 
-    /// A line for each phase that this dial did without.
+    /// A SKIP line for each phase before this one that the dial did not need.
     fn go_to(&self, phase: Phase) {
         while let Some(skipped) = self.next.get().filter(|next| *next < phase) {
             let why = match skipped {
-                Phase::Proxy => "none on this way",
-                _ => "none: ws: stays on this machine",
+                Phase::Proxy => "no proxy configured",
+                _ => "no TLS: ws:// stays on this machine",
             };
             self.report.borrow_mut().skip(skipped.name(), why);
             self.next.set(after(skipped));
@@ -149,60 +149,60 @@ fn after(phase: Phase) -> Option<Phase> {
     }
 }
 
-/// What to type next.
+/// The command to type next.
 fn advice(failure: &Failure, config: &Config) -> String {
     let (host, authority) = (config.gateway.host(), config.gateway.authority());
-    let scheme = if config.gateway.tls() { "https" } else { "http" };
-    // Where the proxy is the one that was dialed, its name has to be looked at.
+    // The dial went to the proxy, so the proxy's address is what has to be checked.
     let by_proxy = failure.cause.is_proxys();
-    // No grep: what it prints of these lines would end up in the ticket.
+    // Not grep: its output, with the token, would be pasted into a ticket.
     let edit = format!("sudo vi {ENV_FILE}");
     match failure.cause.phase() {
         _ if failure.is_untimely() => clock_command().to_owned(),
         Phase::Dns if !by_proxy => format!("getent ahosts {host}; cat /etc/resolv.conf"),
-        Phase::Tcp if !by_proxy => format!("curl -I {scheme}://{authority}/health"),
+        Phase::Tcp if !by_proxy => format!("nc -vz {host} {}", config.gateway.port()),
         Phase::Tls => {
             let by = config.gateway_proxy().map_or(String::new(), |proxy| {
                 format!(" -proxy {}:{}", proxy.host(), proxy.port())
             });
-            format!("openssl s_client -connect {authority} -servername {host}{by}")
+            format!("openssl s_client -connect {authority} -servername {host}{by} </dev/null")
         }
         Phase::Http if failure.unauthorized => match config.token_source {
             TokenSource::Credential(_) => "systemctl cat vmkit-agent".to_owned(),
             _ => "sudo vmkit-agent install --token-stdin".to_owned(),
         },
-        // It is no matter of the configuration.
+        // The configuration is not the cause.
         Phase::Http if matches!(&failure.cause, Cause::Http { why: Http::Busy { .. }, .. }) => {
-            "sleep 60; vmkit-agent doctor".to_owned()
+            "sleep 60; sudo vmkit-agent doctor".to_owned()
         }
         Phase::Dns | Phase::Tcp | Phase::Proxy | Phase::Http => edit,
     }
 }
 
-/// This machine's clock beside the gateway's.
+/// Compares this machine's clock with the gateway's.
 fn clock(gateway: Option<Timestamp>, untimely: bool, report: &mut Report) {
     let own = Timestamp::now();
     let Some(gateway) = gateway else {
         return match untimely {
             true => {
-                let seen = format!("it says {own}, and the certificate is not valid then");
+                let seen =
+                    format!("this machine's clock is {own}: outside the certificate's validity");
                 report.fail("clock", seen, clock_command());
             }
-            false => report.skip("clock", "the gateway has not said what time it is"),
+            false => report.skip("clock", "unknown: no time from the gateway"),
         };
     };
     let ahead = own.unix().saturating_sub(gateway.unix());
     match ahead.unsigned_abs() {
-        skew @ 0..=SKEW => report.pass("clock", format!("within {skew} s of the gateway's")),
+        skew @ 0..=SKEW => report.pass("clock", format!("within {skew} s of the gateway's clock")),
         skew => {
             let side = if ahead > 0 { "ahead of" } else { "behind" };
-            let seen = format!("{own}: {skew} s {side} the gateway's");
+            let seen = format!("{own}: {skew} s {side} the gateway's clock");
             report.warn("clock", seen, clock_command());
         }
     }
 }
 
-/// What shows the clock, and who keeps it right.
+/// The command that shows the clock, and whether it is synchronized.
 fn clock_command() -> &'static str {
     if Init::find() == Init::OpenRc { "date -u" } else { "timedatectl" }
 }
@@ -214,7 +214,7 @@ fn leave(dialed: Dialed, machine: &Machine) -> io::Result<()> {
     let mut session = Session::new(dialed.websocket, now);
     session.close(now, CloseCode::Normal, "vmkit-agent doctor".to_owned(), PATIENCE);
     machine.waiter.set_deadline(Some(session.deadline()));
-    // It ends with what ended it.
+    // The session ends with an error, which tells how it ended.
     while session.turn(Instant::now()).is_ok() {
         machine.go_on()?;
         machine.waiter.set_deadline(Some(session.deadline()));

@@ -1,20 +1,19 @@
-//! What the checks have found: a line each as they come, or one JSON object at the end. All of it
-//! goes into tickets, so this is also the last place where a secret is stopped.
-
-use std::io::{self, Write};
+//! What the checks have found: one line per check as it is found, or one JSON object at the end.
+//! Reports are pasted into tickets, so every line is searched for secrets here.
 
 use serde::Serialize;
 
 use crate::config::{Config, Token};
 use crate::host::version;
+use crate::operator::output::{print, say};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
-    /// There was nothing to check, or what it rests on has failed.
+    /// There was nothing to check, or a check that this one needs has failed.
     Skip,
     Pass,
-    /// It works, but not well, or not for long.
+    /// Works now, but not well or perhaps not for long.
     Warn,
     Fail,
 }
@@ -38,7 +37,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// One that shows none of the secrets of `config`.
+    /// An empty report, which will show none of the secrets of `config`.
     pub fn new(json: bool, config: Option<&Config>) -> Report {
         let proxy = config.and_then(|config| config.upgrade.proxy.as_ref());
         Report {
@@ -75,12 +74,12 @@ impl Report {
                 Verdict::Fail => "FAIL",
             };
             let next = next.as_ref().map_or(String::new(), |next| format!("; try: {next}"));
-            let _ = print(&format!("{name}  {check:13}  {seen}{next}"));
+            say(&format!("{name}  {check:13}  {seen}{next}"));
         }
         self.checks.push(Check { check, verdict, seen, next });
     }
 
-    /// One line without secrets.
+    /// The text as one line, without secrets.
     fn fit(&self, text: String) -> String {
         let line = text.replace(|character: char| character.is_control(), " ");
         let line = match &self.token {
@@ -93,7 +92,7 @@ impl Report {
         }
     }
 
-    /// The last line, or all of them; true where nothing has failed.
+    /// Prints the last line, or the JSON object. True where no check has failed.
     pub fn finish(self) -> bool {
         #[derive(Serialize)]
         struct Whole<'a> {
@@ -105,23 +104,21 @@ impl Report {
         let verdict = worst.unwrap_or(Verdict::Skip);
         if self.json {
             let whole = Whole { version: version::VERSION, verdict, checks: &self.checks };
-            // Strings and lists of them: there is nothing that could not be written.
+            // Strings and lists of strings: all of it can be written as JSON.
             if print(&serde_json::to_string(&whole).unwrap_or_default()).is_err() {
                 return false;
             }
         } else {
-            let _ = print(match verdict {
-                Verdict::Fail => "something is wrong: begin with the first FAIL",
-                Verdict::Warn => "it works; the WARN lines say what may not stay so",
-                Verdict::Pass | Verdict::Skip => "nothing is wrong",
+            let failed = || self.checks.iter().filter(|check| check.verdict == Verdict::Fail);
+            say(&match (failed().count(), failed().next()) {
+                (1, Some(first)) => format!("1 check failed: {}", first.check),
+                (count, Some(first)) => {
+                    format!("{count} checks failed; start with: {}", first.check)
+                }
+                _ if verdict == Verdict::Warn => "works now, with warnings".to_owned(),
+                _ => "all checks passed".to_owned(),
             });
         }
         verdict != Verdict::Fail
     }
-}
-
-/// A reader that has gone away is no reason to panic as println! would.
-fn print(line: &str) -> io::Result<()> {
-    let mut stdout = io::stdout();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush())
 }

@@ -1,44 +1,50 @@
-//! The configuration: the file as such, and each variable as a start would take it.
+//! The configuration: the file itself, and each variable as the agent would read it.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
+use super::instance;
 use super::report::{Report, Verdict};
 use super::service::Service;
 use crate::config::env_file;
-use crate::config::{self, ENV_FILE, Examined, TokenSource};
+use crate::config::{self, Config, ENV_FILE, Examined, TokenSource};
+use crate::operator::variables::{GATEWAY, KNOWN, TOKEN, nearest};
+
+/// What asks for the token and writes it.
+const INSTALL_TOKEN: &str = "install --token-stdin";
 
 /// A name and its value.
 type Variable = (String, String);
 
-pub fn check(examined: &Examined, service: &Service, report: &mut Report) {
-    let text = file(examined, service, report);
-    if let Some(text) = text {
-        let assignments = env_file::parse(&text);
-        shell(&assignments, examined, report);
-        running(&assignments, service, report);
+/// With `hidden` the service's settings are in a file that this user can't read.
+pub fn check(examined: &Examined, hidden: bool, service: &Service, report: &mut Report) {
+    let text = match hidden {
+        true => {
+            report.skip("config", format!("only root can read {ENV_FILE}"));
+            None
+        }
+        false => file(examined, service, report),
+    };
+    let assignments = text.as_deref().map(env_file::parse);
+    if let Some(assignments) = &assignments {
+        unknown(assignments, report);
+        shell(assignments, examined, service, report);
+        running(assignments, service, report);
     }
-    for problem in &examined.problems {
-        let check = match problem.variable() {
-            "VMKIT_AGENT_TOKEN" => "token",
-            "VMKIT_GATEWAY_URL" => "gateway-url",
-            _ => "settings",
-        };
-        let next = match &examined.credential {
-            Some(_) if check == "token" => "systemctl cat vmkit-agent".to_owned(),
-            _ => format!("sudo vi {ENV_FILE}"),
-        };
-        report.fail(check, problem.to_string(), next);
-    }
+    problems(examined, hidden, service, report);
     let Some(config) = &examined.config else { return };
     if examined.has_token {
-        report.pass("token", format!("there, from {}", config.token_source));
+        token(config, service, report);
     }
-    if examined.problems.iter().all(|problem| problem.variable() != "VMKIT_GATEWAY_URL") {
+    if hidden {
+        return;
+    }
+    if examined.problems.iter().all(|problem| problem.variable() != GATEWAY) {
         report.pass("gateway-url", config.gateway.to_string());
     }
+    instance::check(&config.instance_id, &assignments.unwrap_or_default(), service, report);
     if examined.problems.is_empty() {
         let upgrades = match (&config.upgrade.by_gateway, &config.upgrade.release_key) {
             (false, None) => "off, but for those by hand".to_owned(),
@@ -46,76 +52,138 @@ pub fn check(examined: &Examined, service: &Service, report: &mut Report) {
             (true, None) => "on, no signature needed".to_owned(),
             (true, Some(key)) => format!("on, signed with {key}"),
         };
-        let instance = &config.instance_id;
-        report.pass("settings", format!("instance {instance}; upgrades {upgrades}"));
+        let level = config.log_level.as_str().to_ascii_lowercase();
+        report.pass("settings", format!("log level {level}; upgrades {upgrades}"));
+    }
+}
+
+/// A line for each variable that would have ended the start.
+fn problems(examined: &Examined, hidden: bool, service: &Service, report: &mut Report) {
+    for problem in &examined.problems {
+        let check = match problem.variable() {
+            TOKEN => "token",
+            GATEWAY => "gateway-url",
+            _ => "settings",
+        };
+        let next = match (check, &examined.credential) {
+            ("token", _) if hidden => {
+                report.skip(check, format!("only root can read {ENV_FILE}"));
+                continue;
+            }
+            ("token", Some(_)) => "systemctl cat vmkit-agent".to_owned(),
+            ("token", None) => service.own_command(INSTALL_TOKEN),
+            _ => format!("sudo vi {ENV_FILE}"),
+        };
+        report.fail(check, problem.to_string(), next);
+    }
+}
+
+fn token(config: &Config, service: &Service, report: &mut Report) {
+    let source = &config.token_source;
+    match is_placeholder(config) {
+        true => {
+            let seen = format!("still the placeholder of the example, not a token; from {source}");
+            report.fail("token", seen, service.own_command(INSTALL_TOKEN));
+        }
+        false => report.pass("token", format!("set, from {source}")),
+    }
+}
+
+/// Whether the token is `<your-agent-token>`, as in the example of the file.
+fn is_placeholder(config: &Config) -> bool {
+    let token = config.token.authorization();
+    token.strip_prefix("Bearer <").is_some_and(|rest| rest.ends_with('>'))
+}
+
+/// Warns of names in the file that look like the agent's variables: a misspelt name has no effect.
+fn unknown(file: &[Variable], report: &mut Report) {
+    let names = file.iter().map(|(name, _)| name.as_str());
+    let unknown = names.filter(|name| name.starts_with("VMKIT_") && !KNOWN.contains(name));
+    let unknown: Vec<String> =
+        unknown.map(|name| format!("{name} (did you mean {}?)", nearest(name))).collect();
+    if !unknown.is_empty() {
+        let seen = format!("{ENV_FILE}: unknown, so without effect: {}", unknown.join(", "));
+        report.warn("variables", seen, format!("sudo vi {ENV_FILE}"));
     }
 }
 
 /// The text of the file, where it can be read.
 fn file(examined: &Examined, service: &Service, report: &mut Report) -> Option<String> {
+    const CHECK: &str = "config";
     let is_elsewhere = examined.credential.is_some() || examined.has_token && !service.defined;
-    let metadata = match fs::metadata(ENV_FILE) {
-        Ok(metadata) => metadata,
+    let read = fs::metadata(ENV_FILE).and_then(|file| Ok((file, config::env_file_text()?)));
+    let (metadata, text) = match read {
+        Ok(read) => read,
         Err(error) if error.kind() == ErrorKind::NotFound && is_elsewhere => {
-            report.skip("config", format!("no {ENV_FILE}; the token is from elsewhere"));
+            let from = match examined.credential {
+                Some(_) => "a systemd credential",
+                None => "the environment",
+            };
+            report.skip(CHECK, format!("no {ENV_FILE}; the token comes from {from}"));
             return None;
         }
         Err(error) if error.kind() == ErrorKind::NotFound && examined.has_token => {
-            let seen = format!("no {ENV_FILE}: the token is in this shell, and not in the service");
-            report.fail("config", seen, "sudo vmkit-agent install --token-stdin");
+            let seen = format!("no {ENV_FILE}: this shell has a token, but the service has none");
+            report.fail(CHECK, seen, service.own_command(INSTALL_TOKEN));
             return None;
         }
-        Err(error) => {
-            report.fail("config", format!("{ENV_FILE}: {error}"), "sudo vmkit-agent install");
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let next = service.own_command(INSTALL_TOKEN);
+            report.fail(CHECK, format!("{ENV_FILE}: {error}"), next);
             return None;
         }
-    };
-    let text = match config::env_file_text() {
-        Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            let seen = format!("{ENV_FILE} can't be read by this user");
-            report.fail("config", seen, "sudo vmkit-agent doctor");
+            report.skip(CHECK, format!("only root can read {ENV_FILE}"));
             return None;
         }
         Err(error) => {
-            report.fail("config", format!("{ENV_FILE}: {error}"), format!("file {ENV_FILE}"));
+            report.fail(CHECK, format!("{ENV_FILE}: {error}"), format!("ls -l {ENV_FILE}"));
             return None;
         }
     };
-    let (mode, owner) = (metadata.mode() & 0o7777, metadata.uid());
-    let edit = format!("sudo vi {ENV_FILE}");
-    let mut faults = Vec::new();
-    if mode & 0o007 != 0 {
-        let seen = format!("mode {mode:04o}: everyone on this machine can get at the token");
-        faults.push((Verdict::Fail, seen, format!("sudo chmod 600 {ENV_FILE}")));
-    } else if mode & 0o070 != 0 || owner != 0 {
-        let seen = format!("mode {mode:04o}, owner {owner}: not for root alone");
-        let command = format!("sudo chown root {ENV_FILE} && sudo chmod 600 {ENV_FILE}");
-        faults.push((Verdict::Warn, seen, command));
-    }
-    if env_file::ends_open(&text) {
-        faults.push((Verdict::Fail, "a quote in it is not closed".to_owned(), edit.clone()));
-    }
-    let idle = env_file::idle_lines(&text);
-    if let [line, ..] = idle[..] {
-        // A stray line does no harm; one that was to be the token does.
-        let verdict = if examined.has_token { Verdict::Warn } else { Verdict::Fail };
-        faults.push((verdict, format!("line {line} is no NAME=value, so it is not read"), edit));
-    }
-    faults.sort_by_key(|(verdict, ..)| std::cmp::Reverse(*verdict));
+    let faults = faults(&metadata, &text, examined.has_token);
     let seen: Vec<&str> = faults.iter().map(|(_, seen, _)| seen.as_str()).collect();
     let seen = format!("{ENV_FILE}: {}", seen.join("; "));
     match faults.first() {
-        None => report.pass("config", format!("{ENV_FILE}: mode {mode:04o}, root's, it parses")),
-        Some((Verdict::Fail, _, next)) => report.fail("config", seen, next),
-        Some((_, _, next)) => report.warn("config", seen, next),
+        None => {
+            let mode = metadata.mode() & 0o7777;
+            report.pass(CHECK, format!("{ENV_FILE}: mode {mode:04o}, owner root, valid"));
+        }
+        Some((Verdict::Fail, _, next)) => report.fail(CHECK, seen, next),
+        Some((_, _, next)) => report.warn(CHECK, seen, next),
     }
     Some(text)
 }
 
-/// What is set here and not there: this doctor goes by it, and the service does not. The token and
-/// the gateway's URL are from one place: the service's, if it has a token.
-fn shell(file: &[Variable], examined: &Examined, report: &mut Report) {
+/// What is wrong with the file: a verdict, what was found and the next command. The worst is first.
+fn faults(file: &Metadata, text: &str, has_token: bool) -> Vec<(Verdict, String, String)> {
+    let (mode, owner) = (file.mode() & 0o7777, file.uid());
+    let edit = format!("sudo vi {ENV_FILE}");
+    let mut faults = Vec::new();
+    if mode & 0o007 != 0 {
+        let seen = format!("mode {mode:04o}: every user on this machine can read the token");
+        faults.push((Verdict::Fail, seen, format!("sudo chmod 600 {ENV_FILE}")));
+    } else if mode & 0o070 != 0 || owner != 0 {
+        let seen =
+            format!("mode {mode:04o}, owner {owner}: users other than root can read the token");
+        let command = format!("sudo chown root {ENV_FILE} && sudo chmod 600 {ENV_FILE}");
+        faults.push((Verdict::Warn, seen, command));
+    }
+    if env_file::ends_open(text) {
+        faults.push((Verdict::Fail, "a quote is not closed".to_owned(), edit.clone()));
+    }
+    if let [line, ..] = env_file::idle_lines(text)[..] {
+        // The line that is not read may be that of the token.
+        let verdict = if has_token { Verdict::Warn } else { Verdict::Fail };
+        faults.push((verdict, format!("line {line} is not NAME=value, so it is not read"), edit));
+    }
+    faults.sort_by_key(|(verdict, ..)| std::cmp::Reverse(*verdict));
+    faults
+}
+
+/// Warns of variables that this shell sets differently from the file: doctor uses the shell's value, the service does not.
+/// The token and the gateway's URL come from one place: the service's, if it has a token.
+fn shell(file: &[Variable], examined: &Examined, service: &Service, report: &mut Report) {
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     let set = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
     let set: Vec<_> = set.filter(|(_, value)| !value.is_empty()).collect();
@@ -124,23 +192,27 @@ fn shell(file: &[Variable], examined: &Examined, report: &mut Report) {
         let source = examined.config.as_ref().map(|config| &config.token_source);
         let besides = match source {
             Some(TokenSource::File | TokenSource::Credential(_)) => {
-                ", but for the token and the gateway, which are the service's"
+                " (but the service's token and gateway)"
             }
             _ => "",
         };
         let seen = format!(
-            "{}: set in this shell and not so in {ENV_FILE}: this doctor goes by the shell{besides}; \
-             the service does not",
+            "your shell sets {} differently from {ENV_FILE}; doctor used your shell's \
+             values{besides}, the service does not",
             names.join(", ")
         );
-        report.warn("shell", seen, format!("env -u {first} vmkit-agent doctor"));
+        report.warn(
+            "shell",
+            seen,
+            service.own_command("doctor").replace("sudo ", &format!("sudo env -u {first} ")),
+        );
     }
 }
 
-/// What the service was started with and what is not so in the file: that was changed since, or
-/// overruled by a unit file of somebody's, or systemd reads it in another way.
+/// Warns of variables that the running service has differently from the file: the file was changed
+/// since the start, or a unit file sets them too.
 fn running(file: &[Variable], service: &Service, report: &mut Report) {
-    // One that was started otherwise has read the file by itself.
+    // An agent that systemd has not started has read the file itself.
     let Some(agent) = service.agent.as_ref().filter(|agent| agent.is_service()) else { return };
     let started = agent.environment();
     if started.is_empty() {
@@ -148,13 +220,14 @@ fn running(file: &[Variable], service: &Service, report: &mut Report) {
     }
     let mut names = differing(&started, file);
     names.extend(differing(file, &started));
-    // A corrected token is found without a restart.
-    names.retain(|name| name != "VMKIT_AGENT_TOKEN");
+    // The agent reads a corrected token without a restart.
+    names.retain(|name| name != TOKEN);
     names.sort();
     names.dedup();
     if !names.is_empty() {
         let seen = format!(
-            "{}: not as in {ENV_FILE} in the agent that runs; changed since, or set elsewhere?",
+            "the running agent has {} differently from {ENV_FILE}: changed since its start, or set \
+             in a unit file",
             names.join(", ")
         );
         let next = format!("{}; systemctl cat vmkit-agent", service.restart());
@@ -162,8 +235,8 @@ fn running(file: &[Variable], service: &Service, report: &mut Report) {
     }
 }
 
-/// The names of the agent's variables in `these` that `those` have not, or have otherwise; of
-/// several values for a name the last one counts.
+/// The names of the agent's variables in `these` that `those` lack or have with another value. Of
+/// several values for a name the last one is used.
 fn differing(these: &[Variable], those: &[Variable]) -> Vec<String> {
     const OTHERS: [&str; 5] = ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "DOCKER_HOST"];
     let value = |all: &[Variable], name: &str| {

@@ -1,54 +1,41 @@
-//! What `/etc/vmkit/agent.env` is to hold: what it holds, with what was given put in. Given are the
-//! options, and those of the agent's variables that the environment of the installation has.
+//! The new text of `/etc/vmkit/agent.env`: the present text, changed by the options of the
+//! installation and by the agent's variables in its environment.
 
-use crate::host::paths::PROGRAM;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Error;
+use super::error::Error;
 use super::options::{Install, TokenFrom};
 use super::step::Step;
 use crate::config::env_file;
 use crate::config::{Config, ENV_FILE};
 use crate::operator::input;
+use crate::operator::variables::{self, CA_FILE, GATEWAY, TOKEN};
 use crate::run::wait::Waiter;
 
-const TOKEN: &str = "VMKIT_AGENT_TOKEN";
-/// Set in the environment of an installation, they are meant for the agent.
-const VARIABLES: [&str; 10] = [
-    TOKEN,
-    "VMKIT_GATEWAY_URL",
-    "VMKIT_LOG_LEVEL",
-    "VMKIT_INSTANCE_ID",
-    "VMKIT_CA_FILE",
-    "VMKIT_DOCKER_BIN",
-    "VMKIT_RESTART_CMD",
-    "VMKIT_UPGRADES",
-    "VMKIT_UPGRADE_PUBKEY",
-    "VMKIT_UPGRADE_PROBATION_SECS",
-];
-/// So are these, unless the file has its own: a machine's proxy is in every environment, which is
-/// no reason to overrule what somebody wrote down for the agent. Upper and lower case are one.
+/// The proxy of the environment is copied too, unless the file has one: every shell of a machine
+/// may have the machine's proxy, and the operator may have chosen another for the agent. Upper and
+/// lower case mean the same.
 const PROXIES: [[&str; 2]; 2] = [["HTTPS_PROXY", "https_proxy"], ["NO_PROXY", "no_proxy"]];
 /// The longest token that is read.
 const TOKEN_LIMIT: u64 = 64 * 1024;
 
-/// The file as it is and as it is to be.
+/// The file before and after the installation.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Settings {
     before: Option<String>,
     after: String,
-    /// The names of what changes.
+    /// The names of the variables that change.
     changed: Vec<&'static str>,
 }
 
 impl Settings {
-    /// Reads the file and what was given. With `has_credential` no token is needed.
+    /// Reads the file, the options and the environment. With `has_credential` no token is needed.
     ///
     /// # Errors
-    /// When the agent could not be started with the result.
+    /// Why the agent could not be started with the result.
     pub fn decide(
         options: &Install,
         has_credential: bool,
@@ -58,7 +45,7 @@ impl Settings {
             Ok(text) => Some(text),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
-                let problem = format!("can't read {ENV_FILE}: {error}; put that right, as root");
+                let problem = format!("can't read {ENV_FILE}: {error}; run: ls -l {ENV_FILE}");
                 return Err(Error::Failed(problem));
             }
         };
@@ -71,25 +58,30 @@ impl Settings {
                 let typed = typed.map_err(|error| {
                     Error::Failed(format!("no token: {error}; nothing was changed"))
                 })?;
-                Some(read_token("the line that was typed", typed.as_bytes())?)
+                Some(read_token("the typed line", typed.as_bytes())?)
             }
             TokenFrom::Stdin => Some(read_token("standard input", io::stdin())?),
             TokenFrom::File(path) => {
-                let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-                Some(read_token(path, file)?)
+                let file = File::open(path).map_err(|error| {
+                    Error::Failed(match error.kind() {
+                        ErrorKind::NotFound => format!("token file {path} does not exist"),
+                        _ => format!("can't read the token file {path}: {error}"),
+                    })
+                })?;
+                Some(read_token(&format!("token file {path}"), file)?)
             }
         };
         given.extend(token.map(|token| (TOKEN, token)));
-        given.extend(options.gateway_url.clone().map(|url| ("VMKIT_GATEWAY_URL", url)));
+        given.extend(options.gateway_url.clone().map(|url| (GATEWAY, url)));
         if let Some(path) = &options.ca_file {
             // The service is started in another folder.
             let path = std::path::absolute(path).map_err(|error| unreadable(path, &error))?;
-            given.push(("VMKIT_CA_FILE", path.to_string_lossy().into_owned()));
+            given.push((CA_FILE, path.to_string_lossy().into_owned()));
         }
         let settings = Settings::edit(before, given)?;
         if !settings.has_token() && !has_credential && !options.no_start {
             return Err(Error::Failed(format!(
-                "no token: neither in the environment ({TOKEN}) nor in {ENV_FILE}; give one with \
+                "no token: neither in the environment ({TOKEN}) nor in {ENV_FILE}; use \
                  --token-file or --token-stdin"
             )));
         }
@@ -97,7 +89,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Of several values for a name the last one counts.
+    /// Of several values for a name the last one is taken.
     fn edit(before: Option<String>, given: Vec<(&'static str, String)>) -> Result<Settings, Error> {
         let mut after = before.clone().unwrap_or_default();
         let mut changed = Vec::new();
@@ -105,7 +97,7 @@ impl Settings {
             let edited = env_file::set(&after, name, &value).ok_or_else(|| {
                 Error::Failed(format!(
                     "{ENV_FILE} ends within quotes or with a backslash, so nothing can be added \
-                     to it; end its last line"
+                     to it; correct its last line: sudo vi {ENV_FILE}"
                 ))
             })?;
             if edited != after && !changed.contains(&name) {
@@ -121,7 +113,7 @@ impl Settings {
         assignments.rfind(|(name, _)| name == TOKEN).is_some_and(|(_, value)| !value.is_empty())
     }
 
-    /// What makes it so.
+    /// The steps that change the file; none where it is as it should be.
     pub fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         let folder = Path::new(ENV_FILE).parent().unwrap_or(Path::new("/"));
@@ -135,13 +127,15 @@ impl Settings {
     }
 }
 
-/// What `variable` knows of the agent's variables and of proxies that `file` does not have.
+/// The agent's variables that the environment has, and the proxy unless `file` has one. `variable`
+/// reads the environment.
 fn from_environment(
     variable: impl Fn(&str) -> Option<String>,
     file: &str,
 ) -> Vec<(&'static str, String)> {
     let set = |name| variable(name).filter(|value| !value.trim().is_empty());
-    let mut given: Vec<_> = VARIABLES.iter().filter_map(|&name| Some((name, set(name)?))).collect();
+    let mut given: Vec<_> =
+        variables::KNOWN.iter().filter_map(|&name| Some((name, set(name)?))).collect();
     let known = env_file::parse(file);
     for names in PROXIES {
         let is_known = known.iter().any(|(name, _)| names.contains(&name.as_str()));
@@ -160,16 +154,21 @@ fn read_token(from: &str, source: impl Read) -> Result<String, Error> {
     let mut text = String::new();
     source.take(TOKEN_LIMIT).read_to_string(&mut text).map_err(|error| unreadable(from, &error))?;
     if text.len() as u64 == TOKEN_LIMIT {
-        return Err(Error::Failed(format!("no token: {from} is too large; is it the right one?")));
+        return Err(Error::Failed(format!(
+            "no token: {from} is over 64 KiB; is it the right file?"
+        )));
     }
     match text.trim() {
-        "" => Err(Error::Failed(format!("no token: {from} is empty; put the token there"))),
+        "" => Err(Error::Failed(format!("no token: {from} is empty; write the token into it"))),
+        token if token.contains('\n') => {
+            Err(Error::Failed(format!("no token: {from} has more than one line")))
+        }
         token => Ok(token.to_owned()),
     }
 }
 
 fn unreadable(what: &str, error: &io::Error) -> Error {
-    Error::Failed(format!("can't read {what}: {error}; see {PROGRAM} --help"))
+    Error::Failed(format!("can't read {what}: {error}"))
 }
 
 #[cfg(test)]
@@ -223,6 +222,8 @@ mod tests {
     fn a_token_is_the_whole_of_its_source() {
         assert_eq!(read_token("it", &b" abc\r\n"[..]).unwrap(), "abc");
         assert!(read_token("it", &b"\n"[..]).is_err());
+        let two = read_token("it", &b"one\ntwo\n"[..]).unwrap_err().to_string();
+        assert_eq!(two, "no token: it has more than one line");
         assert!(read_token("it", &b"\xff"[..]).is_err());
     }
 }

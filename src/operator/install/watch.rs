@@ -1,8 +1,8 @@
-//! Whether the agent that was just started gets to be registered, and what it says if it does not.
+//! Waits until the gateway has accepted the agent that was just started, and else shows its log.
 //!
-//! Any user can write to the log under the agent's name, so the log is only shown. Believed are
-//! systemd, which knows the agent's own word for how it is, the agent's own lines in the journal,
-//! and, under OpenRC, what arrives at a socket that only root can send to.
+//! Any user can write to the log under the agent's name, so the log is only shown. Three sources
+//! are believed: the status that systemd has from the agent, the agent's own lines in the journal,
+//! and, under OpenRC, messages at a socket that only root can send to.
 
 use crate::host::files;
 use crate::run::command;
@@ -13,18 +13,19 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{Error, say};
+use super::error::Error;
 use crate::host::init::{Init, REGISTERED};
+use crate::operator::output::say;
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
 
 /// What the agent writes to standard error under OpenRC.
 pub const OWN_LOG: &str = "/var/log/vmkit-agent.log";
-/// Where syslog daemons put it.
+/// The files to which syslog daemons write it.
 const LOGS: [&str; 4] = [OWN_LOG, "/var/log/messages", "/var/log/syslog", "/var/log/daemon.log"];
-/// How often to look.
+/// The time between two looks.
 const PACE: Duration = Duration::from_millis(250);
-/// So many of its last lines tell what is wrong.
+/// So many of the last lines of the log are shown.
 const LINES: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -32,12 +33,12 @@ pub struct Watch<'a> {
     init: Init,
     listener: Option<Listener>,
     children: &'a Rc<Children>,
-    /// How long each log was.
+    /// Each log, and its length in bytes when this watch began.
     logs: Vec<(&'static str, u64)>,
 }
 
 impl Watch<'_> {
-    /// To be made right before the agent is started: what was logged earlier does not count.
+    /// Make it right before the agent is started: earlier lines of the log do not count.
     pub fn new(init: Init, children: &Rc<Children>) -> Watch<'_> {
         let length = |path| std::fs::metadata(path).map_or(0, |log| log.len());
         let logs = LOGS.iter().map(|&path| (path, length(path))).collect();
@@ -45,10 +46,10 @@ impl Watch<'_> {
         Watch { init, listener, children, logs }
     }
 
-    /// What the agent says of itself once it is registered.
+    /// The agent's status once it is registered.
     ///
     /// # Errors
-    /// When it is not by then; its log has been shown.
+    /// That the agent is not registered `within` this time. Its log has been shown.
     pub fn until_registered(&mut self, waiter: &Waiter, within: Duration) -> Result<String, Error> {
         let end = Instant::now() + within;
         loop {
@@ -62,19 +63,19 @@ impl Watch<'_> {
             waiter.set_deadline(Some(end.min(now + PACE)));
             waiter.wait().map_err(|error| Error::Failed(error.to_string()))?;
         }
-        // Where the unit has no Type=notify, the agent has no other way to say so.
+        // Where the unit has no Type=notify, systemd has no status of the agent.
         let own = if self.init == Init::Systemd { self.journal(&[]) } else { Vec::new() };
         if let Some(line) = own.into_iter().rfind(|line| line.starts_with(REGISTERED)) {
             return Ok(line);
         }
         self.show_log();
+        let how_long = match waiter.stopping() {
+            true => "yet".to_owned(),
+            false => format!("within {} s", within.as_secs()),
+        };
         Err(Error::Failed(format!(
-            "installed and started, but not registered {}; it goes on trying; to find out why: \
-             vmkit-agent doctor",
-            match waiter.stopping() {
-                true => "yet".to_owned(),
-                false => format!("within {} s", within.as_secs()),
-            }
+            "installed and running, but the gateway has not accepted it {how_long}; it keeps \
+             trying; run: sudo vmkit-agent doctor"
         )))
     }
 
@@ -85,10 +86,10 @@ impl Watch<'_> {
     fn show(&self, log: &[String]) {
         if log.is_empty() {
             let command = self.init.log_command();
-            say(&format!("the agent's log is not where it usually is; try {command}"));
+            say(&format!("the agent's log is not in its usual place; run: sudo {command}"));
         }
         for line in log {
-            say(&format!("the agent: {line}"));
+            say(&format!("agent log: {line}"));
         }
     }
 
@@ -103,10 +104,10 @@ impl Watch<'_> {
         }
     }
 
-    /// Its last lines.
+    /// The last lines of the log.
     fn log(&self) -> Vec<String> {
         let lines = match self.init {
-            // systemd's lines about the agent too.
+            // With systemd's own lines about the service.
             Init::Systemd => self.journal(&["+", "INVOCATION_ID="]),
             Init::OpenRc | Init::None => {
                 self.logs.iter().flat_map(|&(path, length)| own_lines(path, length)).collect()
@@ -115,7 +116,7 @@ impl Watch<'_> {
         lines[lines.len().saturating_sub(LINES)..].to_vec()
     }
 
-    /// What the agent has logged since it was last started, and what more matches.
+    /// The lines that the agent has logged since its last start, and those that `more` matches.
     fn journal(&self, more: &[&str]) -> Vec<String> {
         let run = |command: &[&str]| command::run(command, PATIENCE, self.children);
         let show = ["systemctl", "show", "--property=InvocationID", "--value", "vmkit-agent"];
@@ -137,15 +138,15 @@ impl Watch<'_> {
     }
 }
 
-/// A socket for what the agent says by sd_notify(3). The init script hands its path on while it is
-/// there. Only root can make files in its folder, and only root can send to it.
+/// A socket for the agent's sd_notify(3) messages under OpenRC. While the socket is there, the init
+/// script hands its path on to the agent. Only root can make it and send to it.
 struct Listener {
     socket: UnixDatagram,
-    /// A process has been started since; what an older process says does not count.
+    /// A new agent has said that it is ready. Earlier messages are from an older agent.
     is_ready: bool,
 }
 
-/// The path that the init script looks at.
+/// The init script looks for this path.
 const NOTIFY: &str = "/run/vmkit-agent.notify";
 
 impl Listener {
@@ -156,7 +157,7 @@ impl Listener {
         Some(Listener { socket, is_ready: false })
     }
 
-    /// The agent's status, once it says that it is registered.
+    /// The agent's status once the agent is registered.
     fn registered(&mut self) -> Option<String> {
         let mut buffer = [0; 4096];
         while let Ok(count) = self.socket.recv(&mut buffer) {
@@ -182,7 +183,7 @@ fn own_lines(path: &str, length: u64) -> Vec<String> {
     const LIMIT: u64 = 1024 * 1024;
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(Path::new(path))?;
-        // One that is shorter by now was begun anew.
+        // A log that is shorter than before was rotated.
         let from = if file.metadata()?.len() < length { 0 } else { length };
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();

@@ -45,6 +45,7 @@ impl Cell {
             "dev",
             "etc",
             "local/bin",
+            "local/share",
             "proc",
             "root",
             "run",
