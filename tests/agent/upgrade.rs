@@ -88,7 +88,7 @@ fn an_upgrade_outlives_the_session_it_was_asked_for_in() {
     session.ping(b"the request is in");
     drop(session);
     let (mut session, register) = register_of(&peer);
-    assert_eq!(register["version"], OWN_VERSION);
+    assert_eq!(register["version"], *OWN_VERSION);
     assert_eq!(session.request(2, "agent_upgrade", params(&url, &next)).code(), BUSY);
     assert_eq!(session.expect_close(), 1001);
     assert_eq!(register_of(&peer).1["version"], *next.version);
@@ -134,7 +134,7 @@ fn a_version_that_ends_at_once_is_rolled_back() {
     assert_eq!(session.expect_close(), 1001);
     let dial = peer.accept_within(Duration::from_secs(60)).expect("the previous version is back");
     let mut session = dial.switch();
-    assert_eq!(session.read_register()["version"], OWN_VERSION);
+    assert_eq!(session.read_register()["version"], *OWN_VERSION);
     session.acknowledge();
     let told = session.next_notification("upgrade_rolled_back");
     assert_eq!((&told["cause"], &told["banned"]), (&json!("never_started"), &json!(true)));
@@ -163,7 +163,7 @@ fn a_version_that_is_not_acknowledged_is_rolled_back() {
     loop {
         let mut session = peer.accept_upgraded();
         let version = session.read_register()["version"].clone();
-        if version == OWN_VERSION {
+        if version == *OWN_VERSION {
             session.acknowledge();
             session.next_notification("upgrade_rolled_back");
             break;

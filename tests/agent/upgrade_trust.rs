@@ -306,7 +306,7 @@ fn no_lower_version_unless_its_signature_says_that_it_replaces_this_one() {
         server.offer_beside(&url, "agent.minisig", signer.signature_over(&lower.bytes, &comment));
         let response = session.request(1, "agent_upgrade", params(&url, &lower));
         assert_eq!(response.code(), FORBIDDEN, "{}", response.message());
-        let advice = format!("{bound} replaces {OWN_VERSION}");
+        let advice = format!("{bound} replaces {}", *OWN_VERSION);
         for words in ["lower than the running", &lower.version, &advice] {
             assert!(response.message().contains(words), "{}", response.message());
         }
@@ -314,7 +314,7 @@ fn no_lower_version_unless_its_signature_says_that_it_replaces_this_one() {
     }
     assert!(fs::read(agent.path("vmkit-agent")).is_ok_and(|there| there != lower.bytes));
 
-    let back = format!("{bound} replaces {OWN_VERSION}");
+    let back = format!("{bound} replaces {}", *OWN_VERSION);
     server.offer_beside(&url, "agent.minisig", signer.signature_over(&lower.bytes, &back));
     let response = session.request(2, "agent_upgrade", params(&url, &lower));
     assert_eq!(*response.result(), json!({"status": "upgrading"}));

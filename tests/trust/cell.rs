@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
+pub use crate::support::said;
 use crate::support::agent_program;
 
 /// Where the agent is installed, where the one before it is kept, and what is remembered.
@@ -118,12 +119,6 @@ pub fn root(program: &str, arguments: &[&str]) -> Command {
 pub fn agent(arguments: &[&str]) -> (bool, String) {
     let output = root(&agent_program(), arguments).output().expect("the agent was built");
     (output.status.success(), said(&output))
-}
-
-/// All that a command has said.
-pub fn said(output: &Output) -> String {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
 }
 
 /// The permissions of a file or folder, as an octal number.

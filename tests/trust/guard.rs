@@ -57,7 +57,7 @@ impl Guard {
         let Some(dial) = gateway.accept_within(COME_BACK) else {
             panic!("nobody dials; the guard said:\n{}", self.log())
         };
-        assert_eq!(dial.switch().read_register()["version"], OWN_VERSION);
+        assert_eq!(dial.switch().read_register()["version"], *OWN_VERSION);
         let there = fs::read(INSTALLED).expect("something is always installed");
         let before = fs::read(agent_program()).expect("it was built");
         assert!(there == before, "another program is installed:\n{}", self.log());

@@ -118,7 +118,7 @@ fn an_installation_is_not_held_up() {
         cell::write("/run/token", TOKEN);
         let (succeeded, said) = cell::agent(&["install", "--token-file", "/run/token"]);
         assert!(succeeded, "{said}");
-        assert!(said.contains(OWN_VERSION), "{said}");
+        assert!(said.contains(*OWN_VERSION), "{said}");
     });
 }
 

@@ -3,14 +3,13 @@
 //!
 //! Every test is a machine of its own ([`cell`]), without an init system unless it fakes one.
 
+use vmkit_test_support as support;
+
 mod cell;
 mod golden;
 mod guard;
 mod site;
 mod stranger;
-#[allow(unused_imports, reason = "this binary uses its own part of the support code")]
-#[path = "../agent/support/mod.rs"]
-mod support;
 
 mod false_words;
 mod held_locks;

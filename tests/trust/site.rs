@@ -114,7 +114,7 @@ pub fn run_agent() -> Agent {
 pub fn expect_previous(peer: &Peer) -> Session {
     poll_until("the previous version", COME_BACK, || {
         let mut session = peer.accept_within(COME_BACK).expect("somebody dials").switch();
-        if session.read_register()["version"] == OWN_VERSION {
+        if session.read_register()["version"] == *OWN_VERSION {
             session.acknowledge();
             return Some(session);
         }

@@ -11,9 +11,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Termios, tcgetattr};
+use vmkit_test_support::PATIENCE;
 
-/// How long anything that should happen at once may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Terminal {
     keyboard: File,

@@ -17,10 +17,15 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Authority, Fake, PATIENCE, Peer, PrivateRoot, log::Log, poll_until, scratch::Scratch};
 
-/// The agent's path; `VMKIT_AGENT_BIN` puts another build, such as a release binary, to the test.
+/// The path of the agent under test: the build that `VMKIT_AGENT_BIN` names, such as a release
+/// binary; without this variable the build beside the test binary, which is
+/// `<target>/<profile>/deps/<name>-<hash>`.
 pub fn agent_program() -> String {
-    std::env::var("VMKIT_AGENT_BIN")
-        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_vmkit-agent").to_owned())
+    std::env::var("VMKIT_AGENT_BIN").unwrap_or_else(|_| {
+        let this_program = std::env::current_exe().expect("the kernel knows it");
+        let profile = this_program.ancestors().nth(2).expect("cargo's layout");
+        profile.join("vmkit-agent").display().to_string()
+    })
 }
 
 /// No test's log, arguments or errors may ever hold this.

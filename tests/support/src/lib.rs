@@ -3,7 +3,7 @@
 //! The peer is not tungstenite: a test that used the agent's own WebSocket code turned round would
 //! agree with each of its mistakes. Nothing here sleeps to wait for something: it polls, with a deadline
 //! that is a bound on failure, not an expectation.
-#![allow(dead_code, reason = "each subject uses its own part of the support code")]
+#![forbid(unsafe_code)]
 
 mod agent;
 mod container;
@@ -18,11 +18,11 @@ mod release;
 mod response;
 mod scratch;
 mod session;
-#[path = "../../vm/support/server.rs"]
 mod server;
 mod stream;
 mod tls;
 
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 pub use agent::{Agent, Setup, TOKEN, agent_program};
@@ -32,8 +32,9 @@ pub use frame::{Frame, opcode};
 pub use hostile::{Unresponsive, name_server, narrow_listener};
 pub use log_line::{LogLine, assert_same_lines, texts};
 pub use peer::{Dial, Peer};
-pub use private_root::PrivateRoot;
+pub use private_root::{ENTER_ROOT, PrivateRoot};
 pub use release::{OWN_VERSION, Release};
+pub use scratch::Scratch;
 pub use server::{Download, PUBLIC_NAME, Server};
 pub use session::{End, Session};
 pub use stream::Lost;
@@ -43,15 +44,27 @@ pub use tls::{Authority, Identity};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks `probe` until it has something, and panics, naming `what`, when `within` is over.
+#[track_caller]
 pub fn poll_until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
+        let asked = Instant::now();
         if let Some(found) = probe() {
             return found;
         }
         assert!(Instant::now() < deadline, "{what}: not seen within {within:?}");
-        std::thread::sleep(Duration::from_millis(2));
+        // A probe that starts a process has to leave the processor to others.
+        std::thread::sleep(asked.elapsed().clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     }
+}
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// All that a command has said.
+pub fn said(output: &Output) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
 }
 
 /// Whether a process with this id is there and more than a zombie.

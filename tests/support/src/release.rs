@@ -2,11 +2,17 @@
 
 use std::fs;
 use std::process::{self, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::agent_program;
 
-pub const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version in the agent's manifest.
+pub static OWN_VERSION: LazyLock<&str> = LazyLock::new(|| {
+    let (_, version) = MANIFEST.split_once("\nversion = \"").expect("a package has a version");
+    version.split('"').next().expect("split yields one part")
+});
+const MANIFEST: &str = include_str!("../../../Cargo.toml");
 
 /// A binary that calls itself this version.
 #[derive(Clone)]
