@@ -2,16 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Fake, Peer, Session};
+use crate::support::{Agent, Fake, Session, Setup};
 
 const INVALID_PARAMS: i64 = -32602;
 
 fn registered() -> (Agent, Session, Fake) {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker("exit 0");
-    let agent = setup.start();
-    (agent, peer.accept_registered(), docker)
+    let (_peer, agent, session) = Agent::registered(setup);
+    (agent, session, docker)
 }
 
 #[test]

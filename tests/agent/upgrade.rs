@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Download, OWN_VERSION, PATIENCE, Peer, Release, Server, Session, poll_until,
+    Agent, Download, OWN_VERSION, PATIENCE, Peer, Release, Server, Session, Setup, poll_until,
 };
 
 const BUSY: i64 = -32004;
@@ -20,10 +20,8 @@ pub fn params(url: &str, release: &Release) -> Value {
 }
 
 /// An agent that may replace itself, and its first session.
-pub fn installed(peer: &Peer) -> (Agent, Session) {
-    let agent = Agent::dialing(peer).installed().env("VMKIT_UPGRADE_PROBATION_SECS", "6").start();
-    let session = peer.accept_registered();
-    (agent, session)
+pub fn installed() -> (Peer, Agent, Session) {
+    Agent::registered(Setup::new().installed().env("VMKIT_UPGRADE_PROBATION_SECS", "6"))
 }
 
 /// What an upgrade leaves behind beside the binary and the one before: nothing.
@@ -49,8 +47,8 @@ pub fn register_of(peer: &Peer) -> (Session, Value) {
 
 #[test]
 fn the_next_version_takes_over() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (peer, agent, mut session) = installed();
     let own = fs::read(agent.path("vmkit-agent")).expect("it is installed");
     let next = Release::next();
     let url = server.offer("agent?key=secret", next.bytes.clone(), Download::Whole);
@@ -79,8 +77,8 @@ fn the_next_version_takes_over() {
 
 #[test]
 fn an_upgrade_outlives_the_session_it_was_asked_for_in() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (_agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (peer, _agent, mut session) = installed();
     let slow = Download::Slow(Duration::from_secs(4));
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), slow);
@@ -96,8 +94,7 @@ fn an_upgrade_outlives_the_session_it_was_asked_for_in() {
 
 #[test]
 fn wrong_params_start_nothing() {
-    let peer = Peer::plain();
-    let (agent, mut session) = installed(&peer);
+    let (_peer, agent, mut session) = installed();
     let sum = "0".repeat(64);
     for (version, url, checksum) in [
         ("", "https://localhost/a", sum.as_str()),
@@ -125,8 +122,8 @@ fn wrong_params_start_nothing() {
 /// Without an init system nobody restarts anything but the guard.
 #[test]
 fn a_version_that_ends_at_once_is_rolled_back() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (peer, agent, mut session) = installed();
     let broken = Release::script("exit 1");
     let url = server.offer("broken", broken.bytes.clone(), Download::Whole);
     session.send_request(1, "agent_upgrade", params(&url, &broken));
@@ -153,8 +150,8 @@ fn a_version_that_ends_at_once_is_rolled_back() {
 
 #[test]
 fn a_version_that_is_not_acknowledged_is_rolled_back() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (peer, agent, mut session) = installed();
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     session.send_request(1, "agent_upgrade", params(&url, &next));

@@ -44,8 +44,8 @@ fn sweep(offset: u32) {
 
 /// How long an upgrade takes from the request to the end of the session.
 fn undisturbed() -> Duration {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (_agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (_peer, _agent, mut session) = installed();
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let started = Instant::now();
@@ -55,8 +55,8 @@ fn undisturbed() -> Duration {
 }
 
 fn kill_after(delay: Duration) {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (mut agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (peer, mut agent, mut session) = installed();
     let path = agent.path("vmkit-agent");
     let old = fs::read(&path).expect("it is installed");
     let next = Release::next();

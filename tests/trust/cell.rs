@@ -7,11 +7,11 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::thread;
 
-pub use crate::support::said;
 use crate::support::agent_program;
+pub use crate::support::said;
 
 /// Where the agent is installed, where the one before it is kept, and what is remembered.
 pub const INSTALLED: &str = "/usr/local/bin/vmkit-agent";

@@ -114,7 +114,14 @@ impl Cell {
         let local = if self.read_only { "ro" } else { "rw" };
         let mut command = Command::new(prefix[0]);
         command.args(&prefix[1..]);
-        command.args(["unshare", "--mount", "/bin/sh", "-euc", &format!("{SCRIPT}{ENTER_ROOT}"), "sh"]);
+        command.args([
+            "unshare",
+            "--mount",
+            "/bin/sh",
+            "-euc",
+            &format!("{SCRIPT}{ENTER_ROOT}"),
+            "sh",
+        ]);
         command.arg(&self.root).arg(agent_program()).arg(local).args(arguments);
         command.env_clear().env("PATH", "/vmkit-test/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.envs(environment.iter().copied());

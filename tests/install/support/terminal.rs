@@ -13,7 +13,6 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Termios, tcgetattr};
 use vmkit_test_support::PATIENCE;
 
-
 pub struct Terminal {
     keyboard: File,
     line: OwnedFd,

@@ -15,7 +15,9 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Authority, Fake, PATIENCE, Peer, PrivateRoot, log::Log, poll_until, scratch::Scratch};
+use super::{
+    Authority, Fake, PATIENCE, Peer, PrivateRoot, Session, log::Log, poll_until, scratch::Scratch,
+};
 
 /// The path of the agent under test: the build that `VMKIT_AGENT_BIN` names, such as a release
 /// binary; without this variable the build beside the test binary, which is
@@ -68,6 +70,11 @@ pub struct Connection {
 }
 
 impl Setup {
+    /// An agent whose gateway is still to come: see [`Agent::registered`].
+    pub fn new() -> Setup {
+        Setup::url("")
+    }
+
     /// An agent that dials this URL.
     pub fn url(url: impl Into<String>) -> Setup {
         let scratch = Scratch::new();
@@ -221,6 +228,15 @@ fn journal_stream(stderr: &PipeWriter) -> String {
 impl Agent {
     pub fn dialing(peer: &Peer) -> Setup {
         Setup::url(peer.url())
+    }
+
+    /// Starts the agent with a plain peer for its gateway, which acknowledges its `register`.
+    #[track_caller]
+    pub fn registered(setup: Setup) -> (Peer, Agent, Session) {
+        let peer = Peer::plain();
+        let agent = setup.env("VMKIT_GATEWAY_URL", peer.url()).start();
+        let session = peer.accept_registered();
+        (peer, agent, session)
     }
 
     /// Waits for a line of the log that holds all of these words, in any case; returns it.
