@@ -20,6 +20,7 @@ mod scratch;
 mod session;
 mod server;
 mod stream;
+mod sweep;
 mod tls;
 
 use std::process::Output;
@@ -38,6 +39,7 @@ pub use scratch::Scratch;
 pub use server::{Download, PUBLIC_NAME, Server};
 pub use session::{End, Session};
 pub use stream::Lost;
+pub use sweep::{Moment, Share, Took};
 pub use tls::{Authority, Identity};
 
 /// How long anything that should happen at once may take on a machine that is busy with other tests.
