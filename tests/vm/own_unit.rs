@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{BROUGHT, PATIENCE, Release, Scene, UNIT, Vm};
+use crate::support::{BROUGHT, PATIENCE, Release, Scene, UNIT, Vm, poll_until};
 
 #[test]
 fn installs_itself_once_and_leaves_nothing() {
@@ -53,8 +53,12 @@ fn takes_the_place_of_the_reference_unit() {
 fn takes_up_what_an_installation_has_left_undone() {
     let scene = Scene::installed_by_itself(Vm::boot());
     let Scene { vm, gateway, .. } = &scene;
-    // The kernel's times of a start are inexact.
-    thread::sleep(Duration::from_secs(4));
+    // The kernel's times of a start are inexact, so `install` takes a file for newer than the agent
+    // only where it is newer by more than two seconds.
+    let age = format!("ps -o etimes= -p {}", vm.main_pid(UNIT));
+    poll_until("an agent that is older than that", PATIENCE, || {
+        (vm.sh(&age).trim().parse::<u32>().expect("seconds") > 3).then_some(())
+    });
     vm.sh(&format!("VMKIT_LOG_LEVEL=debug {BROUGHT} install --no-start"));
     let (pid, mark) = (vm.main_pid(UNIT), gateway.mark());
     scene.install();

@@ -12,6 +12,7 @@ mod frame;
 mod hostile;
 mod log;
 mod log_line;
+pub mod look_alike;
 mod peer;
 mod private_root;
 mod release;
