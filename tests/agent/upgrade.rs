@@ -39,8 +39,7 @@ pub fn assert_clean(agent: &Agent, version: &str) {
 
 #[track_caller]
 pub fn register_of(peer: &Peer) -> (Session, Value) {
-    let mut session = peer.accept_upgraded();
-    let register = session.read_register();
+    let (mut session, register) = peer.accept_register(PATIENCE).expect("the agent dials");
     session.acknowledge();
     (session, register)
 }
@@ -129,9 +128,9 @@ fn a_version_that_ends_at_once_is_rolled_back() {
     session.send_request(1, "agent_upgrade", params(&url, &broken));
     assert!(session.response_to(1, PATIENCE).result().is_object());
     assert_eq!(session.expect_close(), 1001);
-    let dial = peer.accept_within(Duration::from_secs(60)).expect("the previous version is back");
-    let mut session = dial.switch();
-    assert_eq!(session.read_register()["version"], *OWN_VERSION);
+    let back = peer.accept_register(Duration::from_secs(60));
+    let (mut session, register) = back.expect("the previous version is back");
+    assert_eq!(register["version"], *OWN_VERSION);
     session.acknowledge();
     let told = session.next_notification("upgrade_rolled_back");
     assert_eq!((&told["cause"], &told["banned"]), (&json!("never_started"), &json!(true)));
@@ -158,9 +157,9 @@ fn a_version_that_is_not_acknowledged_is_rolled_back() {
     assert_eq!(session.expect_close(), 1001);
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let mut session = peer.accept_upgraded();
-        let version = session.read_register()["version"].clone();
-        if version == *OWN_VERSION {
+        let (mut session, register) = peer.accept_register(PATIENCE).expect("somebody dials");
+        let version = &register["version"];
+        if *version == *OWN_VERSION {
             session.acknowledge();
             session.next_notification("upgrade_rolled_back");
             break;

@@ -17,3 +17,4 @@ mod not_the_agent;
 mod occupied_tmp;
 mod old_pids;
 mod old_states;
+mod written_states;
