@@ -52,7 +52,7 @@ fn thirty_two_are_served_and_one_more_is_refused() {
     pongs.sort();
     assert!(pongs[5] < Duration::from_millis(40), "{pongs:?}");
 
-    // One that ends makes room for one.
+    // A request that ends makes room for another.
     let release = release.replace(".draft", ".release.c7");
     std::fs::write(&release, "").expect("the test's own directory");
     assert_eq!(session.response_to(7, PATIENCE).code(), 0);

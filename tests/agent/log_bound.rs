@@ -90,7 +90,7 @@ fn debug_lines_count_too() {
     assert!(counts(&log).iter().sum::<usize>() > 39_000, "{log:#?}");
 }
 
-/// What is asked of an upgrade may be said, what failed too; but not for ever.
+/// The log tells of each request for an upgrade and of each failure, up to its bound.
 #[test]
 fn upgrades_that_fail_in_a_loop_are_bounded() {
     let since = Instant::now();

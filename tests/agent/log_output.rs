@@ -187,7 +187,7 @@ fn syslog_that_hangs_holds_up_nothing() {
     let (setup, daemon) = under_syslog();
     let (peer, mut agent, mut session) = Agent::registered(setup);
     next_syslog(&daemon, "registered");
-    // As if others had logged as much as a socket holds that nobody reads from.
+    // Other programs have filled the socket, from which nobody reads.
     let others = UnixDatagram::unbound().expect("sockets can be made");
     others.connect(agent.root().path.join("dev/log")).expect("it is bound");
     others.set_nonblocking(true).expect("a socket");

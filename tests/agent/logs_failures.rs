@@ -10,7 +10,7 @@ const NO_SUCH_CONTAINER: i64 = -32001;
 const DOCKER_UNUSABLE: i64 = -32002;
 const INTERNAL_ERROR: i64 = -32603;
 
-/// What docker printed on a real machine; `tests/fixtures/README.md` tells how.
+/// Output of docker on a real machine; `tests/fixtures/README.md` tells how it was captured.
 macro_rules! captured {
     ($name:literal) => {
         include_str!(concat!("../fixtures/docker/", $name))

@@ -79,7 +79,7 @@ fn times_are_compared_not_their_texts() {
     assert_eq!(lines[0].ts, "2026-01-01T02:00:00+02:00");
 }
 
-/// What docker says before the first line is its own; later, it may be the container's after all.
+/// Docker's words before the first line are its own; later words may be the container's.
 #[test]
 fn lines_without_a_time() {
     let stderr = format!("WARNING: of docker's own\n{}no time\n", line(2, "err"));

@@ -124,7 +124,7 @@ fn control_characters() {
     Flood { stdout, stderr: String::new(), stream: false }.run();
 }
 
-/// One endless line that is none of a container's.
+/// One endless line that no container has written.
 #[test]
 fn nothing_that_looks_like_a_line() {
     let setup = Setup::new();

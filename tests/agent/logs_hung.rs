@@ -84,7 +84,8 @@ fn a_hung_docker_delays_nothing_and_is_ended_with_its_group_after_30_s() {
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
 }
 
-/// What it has printed stays in memory until its deadline, and must leave room for the others.
+/// The output of a docker that hangs stays in memory until its deadline, and has to leave room for
+/// other requests.
 #[test]
 fn a_hung_docker_that_has_said_much_delays_no_other() {
     let setup = Setup::new();
@@ -114,7 +115,7 @@ fn a_session_that_is_dropped_takes_docker_with_it() {
     drop(session);
     calls.iter().for_each(assert_group_ended);
 
-    // And so does an agent that is told to stop.
+    // An agent that is told to stop does the same.
     let mut session = peer.accept_registered();
     session.send_request(3, "logs_fetch", json!({"container": "web"}));
     let call = docker.wait_for_calls("logs", 3).pop().expect("the third");
@@ -153,7 +154,7 @@ fn docker_that_closes_its_output_and_lingers_costs_nothing() {
     assert!(spent < 20, "{spent} ticks of 10 ms in 2 s");
 }
 
-/// What the agent itself has used of the processors: `utime` and `stime`, proc_pid_stat(5).
+/// The processor time of the agent itself: `utime` and `stime`, proc_pid_stat(5).
 fn processor_ticks(agent: &Agent) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", agent.pid())).expect("it runs");
     let (_, fields) = stat.rsplit_once(')').expect("its name is in brackets");

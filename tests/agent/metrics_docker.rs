@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, Container, PATIENCE, Peer, Session, Setup, group_members, poll_until};
 
-/// What docker printed on a real machine; `tests/fixtures/README.md` tells how.
+/// Output of docker on a real machine; `tests/fixtures/README.md` tells how it was captured.
 macro_rules! captured {
     ($name:literal) => {
         include_str!(concat!("../fixtures/docker/", $name))
@@ -64,7 +64,7 @@ fn the_daemon_is_down() {
     agent.wait_for_log(&["cannot connect", address]);
 }
 
-/// What operators are told to look for in the log: the reference's troubleshooting list.
+/// The reference's troubleshooting list tells operators to look for these words in the log.
 #[test]
 fn the_socket_is_forbidden() {
     // With the engine up, so that it is the permission that is missing.

@@ -1,4 +1,4 @@
-//! What the service manager hears: that the agent is ready, what it is at, that it still turns.
+//! The agent's messages to the service manager: it is ready, its state, and that its loop turns.
 
 use std::{
     fs,
@@ -116,7 +116,7 @@ fn the_watchdog_is_fed_in_a_session_in_a_backoff_and_in_a_dial_that_hangs() {
     manager.assert_fed(watchdog, "in a session");
     drop(session);
     peer.accept().refuse("503 Service Unavailable\nRetry-After: 30");
-    // And up to a second more.
+    // It may take up to a second more.
     agent.wait_for_log(&["503", "next try in 3"]);
     manager.assert_fed(watchdog, "in a backoff");
     drop(agent);
@@ -149,7 +149,7 @@ fn a_watchdog_of_another_process_is_left_alone() {
     assert!(!manager.is_fed_within(Duration::from_millis(500)));
 }
 
-/// What a child says would count as the agent's own word, and the token is nobody's business.
+/// The service manager would take a child's word for the agent's; and no child has use for the token.
 #[test]
 fn no_child_inherits_the_way_to_the_manager_nor_to_the_token() {
     let manager = Manager::new("children");

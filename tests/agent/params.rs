@@ -68,7 +68,7 @@ fn logs_fetch_lets_no_wrong_params_reach_docker() {
         INVALID_PARAMS
     );
 
-    // One that is let through, after which no earlier process can still be about to start.
+    // A request with good parameters. Once it is answered, no earlier process is about to start.
     assert_eq!(session.request(2, "logs_fetch", json!({"container": "web"})).code(), 0);
     assert_eq!(docker.calls().len(), 1, "{:?}", docker.calls());
 }

@@ -83,7 +83,7 @@ fn a_proxys_password_is_not_in_the_environment_of_docker() {
     }
 }
 
-/// Nor does a crash write it to the disk.
+/// A crash does not write the token to the disk.
 #[test]
 fn no_core_is_dumped() {
     let peer = Peer::plain();
@@ -117,7 +117,7 @@ fn a_gateway_that_repeats_the_token_is_not_repeated() {
     assert!(log.iter().all(|line| !line.contains(TOKEN)), "{log:#?}");
 }
 
-/// Nor does it write lines of its own there.
+/// A gateway can't write lines of its own into the log.
 #[test]
 fn a_gateway_cannot_write_lines_of_its_own_into_the_log() {
     let (peer, agent, mut session) = Agent::registered(Setup::new());

@@ -19,12 +19,18 @@ pub fn params(url: &str, release: &Release) -> Value {
     json!({"version": version, "download_url": url, "checksum_sha256": release.sha256()})
 }
 
-/// An agent that may replace itself, and its first session.
+/// An agent that may replace itself, and its first session. A new version has two minutes, as by
+/// default: time enough on a busy machine.
 pub fn installed() -> (Peer, Agent, Session) {
+    Agent::registered(Setup::new().installed())
+}
+
+/// The same for a new version that is to be rolled back.
+fn with_short_probation() -> (Peer, Agent, Session) {
     Agent::registered(Setup::new().installed().env("VMKIT_UPGRADE_PROBATION_SECS", "6"))
 }
 
-/// What an upgrade leaves behind beside the binary and the one before: nothing.
+/// An upgrade leaves no file beside the binary and the previous binary.
 #[track_caller]
 pub fn assert_clean(agent: &Agent, version: &str) {
     let gone = [
@@ -122,7 +128,7 @@ fn wrong_params_start_nothing() {
 #[test]
 fn a_version_that_ends_at_once_is_rolled_back() {
     let server = Server::plain();
-    let (peer, agent, mut session) = installed();
+    let (peer, agent, mut session) = with_short_probation();
     let broken = Release::script("exit 1");
     let url = server.offer("broken", broken.bytes.clone(), Download::Whole);
     session.send_request(1, "agent_upgrade", params(&url, &broken));
@@ -150,7 +156,7 @@ fn a_version_that_ends_at_once_is_rolled_back() {
 #[test]
 fn a_version_that_is_not_acknowledged_is_rolled_back() {
     let server = Server::plain();
-    let (peer, agent, mut session) = installed();
+    let (peer, agent, mut session) = with_short_probation();
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     session.send_request(1, "agent_upgrade", params(&url, &next));

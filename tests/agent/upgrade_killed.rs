@@ -8,10 +8,9 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use crate::support::{
-    Agent, Download, Moment, PATIENCE, Peer, Release, Server, Session, Setup, Share, Took,
-    poll_until,
+    Agent, Download, Moment, PATIENCE, Peer, Release, Server, Share, Took, poll_until,
 };
-use crate::upgrade::{assert_clean, params, register_of};
+use crate::upgrade::{assert_clean, installed, params, register_of};
 
 /// In all, each in every one of the tests below.
 const POINTS: u32 = 60;
@@ -42,11 +41,6 @@ fn at_points_3() {
 fn sweep(worker: u32) {
     let share = Share { points: POINTS, worker, workers: TESTS };
     share.sweep(|_| undisturbed(), kill);
-}
-
-/// An agent with time enough to register on a busy machine.
-fn installed() -> (Peer, Agent, Session) {
-    Agent::registered(Setup::new().installed())
 }
 
 fn undisturbed() -> Took {

@@ -1,4 +1,4 @@
-//! What an upgrade's download costs everything else: nothing to speak of.
+//! An upgrade's download does not slow down the rest of the agent.
 
 use std::fs;
 use std::time::{Duration, Instant};

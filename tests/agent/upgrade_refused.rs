@@ -32,7 +32,7 @@ fn refuse(release: &Release, how: Download, expected: &Release, code: i64, words
     let response = session.response_to(1, WITHIN);
     assert_eq!(response.code(), code, "{}", response.message());
     match code {
-        // What is at a loopback address is not for the gateway to know.
+        // The gateway is not told what is at a loopback address.
         DOWNLOAD_FAILED => assert_eq!(response.message(), sealed(&url)),
         _ => assert!(response.message().contains(words), "{}", response.message()),
     }
@@ -101,7 +101,7 @@ fn part_of_a_binary_with_the_right_checksum() {
     refuse(&part, Download::Whole, &part, UNFIT, &part.version);
 }
 
-/// What is signed with the same key, and of the same version, and another program.
+/// Another program with the same version, signed with the same key.
 #[test]
 fn another_program() {
     let mut other = Release::script("exit");

@@ -1,4 +1,4 @@
-//! Whom an upgrade is taken from: over TLS, through a proxy, and signed by the real minisign.
+//! Where the agent takes an upgrade from: over TLS, through a proxy, and signed by the real minisign.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -11,7 +11,8 @@ use std::thread;
 use serde_json::json;
 
 use crate::support::{
-    Agent, Download, OWN_VERSION, PATIENCE, PUBLIC_NAME, Release, Server, Setup, TOKEN, poll_until,
+    Agent, Download, OWN_VERSION, PATIENCE, PUBLIC_NAME, Peer, Release, Server, Session, Setup,
+    TOKEN, poll_until,
 };
 use crate::upgrade::{assert_clean, params, register_of};
 
@@ -21,7 +22,15 @@ const FORBIDDEN: i64 = -32014;
 
 /// An agent that may replace itself.
 fn replaceable() -> Setup {
-    Setup::new().installed().env("VMKIT_UPGRADE_PROBATION_SECS", "6")
+    Setup::new().installed()
+}
+
+/// A registered agent that takes no release without a signature, and the signer.
+fn demanding_signatures(setup: Setup) -> (Signer, Peer, Agent, Session) {
+    let signer = Signer::new(&setup);
+    let key = signer.key();
+    let (peer, agent, session) = Agent::registered(setup.env("VMKIT_UPGRADE_PUBKEY", key));
+    (signer, peer, agent, session)
 }
 
 /// An HTTP proxy that makes tunnels on this machine; the heads of the requests it gets.
@@ -142,9 +151,7 @@ fn a_public_servers_answer_is_told_and_not_where_it_leads() {
     let setup = replaceable().env("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
     let ca = setup.file("downloads.pem", &server.ca);
     let setup = setup.env("NO_PROXY", "127.0.0.1").env("VMKIT_CA_FILE", ca);
-    let signer = Signer::new(&setup);
-    let (_peer, agent, mut session) =
-        Agent::registered(setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()));
+    let (_signer, _peer, agent, mut session) = demanding_signatures(setup);
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let public = |url: &str| url.replace("localhost", PUBLIC_NAME);
     let missing = public(&url).replace("agent", "elsewhere");
@@ -220,7 +227,7 @@ impl Signer {
     }
 }
 
-/// What a signature has to say of `version` for this machine.
+/// The trusted comment that a signature of `version` needs on this machine.
 fn comment(version: &str) -> String {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -233,10 +240,7 @@ fn comment(version: &str) -> String {
 #[test]
 fn with_a_signature_that_verifies() {
     let (server, next) = (Server::plain(), Release::next());
-    let setup = replaceable();
-    let signer = Signer::new(&setup);
-    let (peer, agent, mut session) =
-        Agent::registered(setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()));
+    let (signer, peer, agent, mut session) = demanding_signatures(replaceable());
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let good = signer.signature_over(&next.bytes, &comment(&next.version));
     let tampered = String::from_utf8(good.clone()).expect("it is text");
@@ -264,10 +268,7 @@ fn with_a_signature_that_verifies() {
 #[test]
 fn not_with_a_signature_that_is_for_something_else() {
     let (server, next) = (Server::plain(), Release::next());
-    let setup = replaceable();
-    let signer = Signer::new(&setup);
-    let (_peer, agent, mut session) =
-        Agent::registered(setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()));
+    let (signer, _peer, agent, mut session) = demanding_signatures(replaceable());
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let needed = comment(&next.version);
     for other in [
@@ -293,10 +294,7 @@ fn not_with_a_signature_that_is_for_something_else() {
 #[test]
 fn no_lower_version_unless_its_signature_says_that_it_replaces_this_one() {
     let (server, lower) = (Server::plain(), Release::lower());
-    let setup = replaceable();
-    let signer = Signer::new(&setup);
-    let (peer, agent, mut session) =
-        Agent::registered(setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()));
+    let (signer, peer, agent, mut session) = demanding_signatures(replaceable());
     let url = server.offer("agent", lower.bytes.clone(), Download::Whole);
     let bound = comment(&lower.version);
     for comment in [bound.clone(), format!("{bound} replaces 9.9.9")] {
@@ -323,9 +321,8 @@ fn no_lower_version_unless_its_signature_says_that_it_replaces_this_one() {
 fn by_hand_with_upgrades_off_to_a_lower_version() {
     let (server, lower) = (Server::plain(), Release::lower());
     let setup = replaceable().env("VMKIT_UPGRADES", "off");
-    let signer = Signer::new(&setup);
+    let (signer, _peer, agent, mut session) = demanding_signatures(setup);
     let key = signer.key();
-    let (_peer, agent, mut session) = Agent::registered(setup.env("VMKIT_UPGRADE_PUBKEY", &key));
     let url = server.offer("agent", lower.bytes.clone(), Download::Whole);
     let refused = session.request(1, "agent_upgrade", params(&url, &lower));
     assert_eq!(refused.code(), FORBIDDEN, "{}", refused.message());

@@ -46,7 +46,7 @@ fn service_that_is_masked() {
     machine.examine().assert_first_fail("service", &["masked", "systemctl unmask vmkit-agent"]);
 }
 
-/// As when the configuration was corrected and nobody has restarted it.
+/// The configuration was corrected, and nobody has restarted the agent.
 #[test]
 fn service_that_is_not_registered() {
     let gateway = Gateway::good("now");
@@ -93,7 +93,7 @@ fn systemd_that_can_not_be_asked() {
     machine.examine().assert_first_fail("service", &["systemctl", "no bus"]);
 }
 
-/// What runs was started from a file that has made way for another version since.
+/// The running program was started from a file that another version has replaced since.
 #[test]
 fn agent_that_was_replaced_and_not_restarted() {
     let gateway = Gateway::good("now");

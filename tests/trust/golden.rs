@@ -1,4 +1,4 @@
-//! What earlier versions have remembered of their upgrades, as they wrote it (tests/fixtures).
+//! The states of upgrades that this version and earlier versions have written (tests/fixtures).
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cell::{self, INSTALLED, PREVIOUS, STATE};
 use crate::support::Release;
 
-/// What one version has remembered, by what had happened.
+/// The states that one version has written, by what had happened.
 pub struct Golden {
     /// A download was under way.
     pub unfinished: &'static str,

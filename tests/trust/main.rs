@@ -1,4 +1,4 @@
-//! What another user of the machine, or what an older version has left, can make the agent do:
+//! Another user of the machine, or a state that an older version has left, can make the agent do
 //! nothing. Each attack is carried out for real, by user 65534, on the real program run by root.
 //!
 //! Every test is a machine of its own ([`cell`]), without an init system unless it fakes one.

@@ -49,7 +49,7 @@ fn doctor_and_what_is_mounted_over_the_installed_program() {
         let said = doctor();
         assert_root_has_not_run_evil(&said);
         assert_no_agent_but(&evil, &said);
-        // Nor where a service is looked for that is stopped.
+        // The same where doctor looks for a service that is stopped.
         cell::systemd();
         assert_root_has_not_run_evil(&doctor());
     });
@@ -66,7 +66,7 @@ fn doctor_and_the_installed_program_run_by_another_user() {
     });
 }
 
-/// What root runs is still the agent, whoever else runs something.
+/// Root's process is the agent, whatever other users run.
 #[test]
 fn doctor_and_the_agent_beside_anothers() {
     in_a_cell(|| {

@@ -17,7 +17,7 @@ fn assert_not_damaged(agent: &Agent) {
     assert!(!log.iter().any(|line| line.contains("damaged")), "{log:#?}");
 }
 
-/// What no version knows yet, wherever there is room for it.
+/// Adds members that no version knows, in every object.
 fn with_unknown_members(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -61,7 +61,7 @@ fn is_confirmed(golden: &str) {
     });
 }
 
-/// The same with what later versions may add.
+/// The same with members that later versions may add.
 #[test]
 fn a_trial_of_a_later_version_is_rolled_back() {
     in_a_cell(|| {
@@ -85,7 +85,7 @@ fn a_roll_back_of_this_version_that_was_cut_short_is_finished() {
     is_finished(UNRELEASED.rolling_back, ("refused", false));
 }
 
-/// And told with its cause, and whether the program is banned.
+/// The gateway is told the cause, and whether the program is banned.
 fn is_finished(golden: &str, (cause, banned): (&str, bool)) {
     in_a_cell(|| {
         on_trial(golden);
@@ -275,7 +275,7 @@ fn nothing_in_the_file_during_the_watch() {
     in_a_cell(|| spoil(b""));
 }
 
-/// As after a power cut: the unit files that 0.1.0 left for the next boot name a state and a
+/// After a power cut: the unit files that 0.1.0 left for the next boot name a state and a
 /// checksum, and no more.
 #[test]
 fn garbage_before_the_guard_starts() {
@@ -288,7 +288,7 @@ fn garbage_before_the_guard_starts() {
     });
 }
 
-/// As of an agent that somebody had started from there once.
+/// Somebody has started an agent from another path once.
 #[test]
 fn a_trial_of_another_program_is_its_own_business() {
     in_a_cell(|| {

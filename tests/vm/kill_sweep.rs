@@ -20,7 +20,7 @@ fn of_the_agent() {
     sweep(60, Bare::kill_agent);
 }
 
-/// As when the machine loses its power.
+/// All processes end at once, as at a power cut.
 #[test]
 fn of_everything() {
     sweep(40, Bare::kill_everything);
@@ -50,7 +50,7 @@ fn sweep(points: u32, kill: fn(&mut Bare)) {
     }
 }
 
-/// What the log says after each stage, in their order.
+/// The log's words after each stage, in their order.
 const STAGES: [&str; 7] =
     ["requested", DOWNLOADED, "tested", "watches", "swapped", "trial of version", "confirmed"];
 const DOWNLOADED: &str = "verified";
@@ -151,7 +151,7 @@ impl World {
         self.assert_whole(bare);
     }
 
-    /// What was killed stands in no later upgrade's way.
+    /// A later upgrade works.
     #[track_caller]
     fn assert_upgrades(&self, bare: &Bare, instance: &str, from: &str) {
         let to = if from == self.old.version { &self.new } else { &self.old };

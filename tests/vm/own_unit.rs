@@ -48,7 +48,7 @@ fn takes_the_place_of_the_reference_unit() {
     assert_eq!(gateway.events(mark, "registered").len(), 1, "one restart is all it takes");
 }
 
-/// As when it was cut short between a file and the restart.
+/// An installation was cut short between a file and the restart.
 #[test]
 fn takes_up_what_an_installation_has_left_undone() {
     let scene = Scene::installed_by_itself(Vm::boot());
@@ -101,7 +101,7 @@ fn is_started_anew_when_it_hangs() {
     vm.sh("systemctl daemon-reload; systemctl restart vmkit-agent");
     gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
 
-    // One that has nothing to do is alive. Here a time is what the test is about.
+    // An idle agent feeds its watchdog. The time is the subject of the test.
     thread::sleep(WATCHDOG * 3);
     assert_eq!(vm.property(UNIT, "NRestarts"), "0");
 

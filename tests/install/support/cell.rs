@@ -87,12 +87,12 @@ impl Cell {
         output
     }
 
-    /// What runs it.
+    /// The command that runs the agent in there.
     pub fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         self.prefixed(&["timeout", "60"], arguments, environment)
     }
 
-    /// What runs it at the terminal that its standard input is.
+    /// The same at a terminal, which is to be its standard input.
     pub fn at_a_terminal(&self, arguments: &[&str]) -> Command {
         self.prefixed(&["setsid", "--ctty", "timeout", "--foreground", "60"], arguments, &[])
     }
@@ -128,7 +128,7 @@ impl Cell {
         command
     }
 
-    /// What the service manager was told since this was last asked.
+    /// The commands to the service manager since this function was last called.
     pub fn calls(&self) -> Vec<String> {
         let path = self.path("/vmkit-test/calls");
         let calls = fs::read_to_string(&path).unwrap_or_default();
@@ -152,7 +152,7 @@ impl Cell {
         format!("{:o}", file.permissions().mode() & 0o7777)
     }
 
-    /// Where that is outside.
+    /// The path of this file outside the root.
     pub fn path(&self, path: &str) -> PathBuf {
         let path = path.trim_start_matches('/');
         self.root.join(

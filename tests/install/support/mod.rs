@@ -20,7 +20,7 @@ pub fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// What a command did; it must not take long, and must be installed.
+/// Runs a command that does not take long; `package` is where to get its program.
 #[track_caller]
 pub fn run(command: &mut Command, package: &str) -> Output {
     command.output().unwrap_or_else(|error| {

@@ -105,7 +105,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It leads a group of its own, in which all that it has started is.
+        // The program leads a group of its own, with all that it has started.
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             let group = Pid::from_child(&self.child);
             let _ = kill_process_group(group, Signal::KILL);

@@ -1,4 +1,5 @@
-//! What every test of the real agent stands on: a peer that speaks raw WebSocket, and a process guard.
+//! Shared by all test binaries: a peer that speaks raw WebSocket, an agent that ends with its test,
+//! fakes, containers, downloads. A helper that only one binary needs lives in that binary.
 //!
 //! The peer is not tungstenite: a test that used the agent's own WebSocket code turned round would
 //! agree with each of its mistakes. Nothing here sleeps to wait for something: it polls, with a deadline
@@ -36,7 +37,7 @@ pub use log_line::{LogLine, assert_same_lines, texts};
 pub use peer::{Dial, Peer};
 pub use private_root::{ENTER_ROOT, PrivateRoot};
 pub use release::{OWN_VERSION, Release};
-pub use scratch::Scratch;
+pub use scratch::{Scratch, kill_marked};
 pub use server::{Download, PUBLIC_NAME, Server};
 pub use session::{End, Session};
 pub use stream::Lost;

@@ -60,7 +60,7 @@ impl PrivateRoot {
         self.write("vmkit-test/prepare", commands);
     }
 
-    /// What a syslog daemon would hold open: `/dev/log`.
+    /// Binds `/dev/log`, as a syslog daemon does.
     pub fn bind_dev_log(&self) -> UnixDatagram {
         let path = self.path.join("dev/log");
         let _ = fs::remove_file(&path);

@@ -31,7 +31,7 @@ impl Release {
         Release::calling_itself(fresh_version())
     }
 
-    /// The same with a version that is lower than the own one, however often it is asked for.
+    /// The same with a version that is lower than the agent's own.
     pub fn lower() -> Release {
         let version = fresh_version();
         // A pre-release of 0: there is nothing lower.
@@ -62,7 +62,7 @@ impl Release {
         Release { version, bytes: script.into_bytes() }
     }
 
-    /// What is offered under a fresh version, and is none.
+    /// A file that is offered under a fresh version, and is no release.
     pub fn unfit(bytes: impl Into<Vec<u8>>) -> Release {
         Release { version: fresh_version(), bytes: bytes.into() }
     }

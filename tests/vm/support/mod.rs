@@ -37,7 +37,7 @@ fn target() -> PathBuf {
     program.ancestors().nth(3).expect("cargo's layout").to_owned()
 }
 
-/// What the tests keep from run to run.
+/// The folder that the tests keep from run to run.
 fn cache() -> PathBuf {
     let cache = target().join("vm");
     std::fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("{}: {error}", cache.display()));
