@@ -42,8 +42,8 @@ bench: agent ## the measured numbers, as a table
 
 lint: ## formatting, clippy, shellcheck, the dependencies' licences and bans
 	$(need) cargo-clippy:rust-web-clippy cargo-fmt:rustfmt-web shellcheck:shellcheck
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- --deny warnings
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	shellcheck $$(grep --recursive --files-with-matches -E '^#!/bin/(ba)?sh' .ci dist tests)
 	dist/build/deny
 

@@ -32,6 +32,14 @@ fn defaults_are_the_references() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_absent() {
+    for empty in ["", " "] {
+        let gateway = gateway(empty).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(gateway.to_string(), "wss://gateway.vmkit.dev/api/daemon");
+    }
+}
+
+#[test]
 fn the_token_is_never_shown() {
     let config =
         check(&[("VMKIT_AGENT_TOKEN", "s3cr3t")]).unwrap_or_else(|error| panic!("{error}"));

@@ -185,7 +185,6 @@ fn unknown_arguments_are_refused_with_a_way_to_the_usage() {
 
 #[test]
 fn run_is_the_same_as_nothing() {
-    let peer = Peer::plain();
-    let _agent = Agent::dialing(&peer).argument("run").start();
-    peer.accept_registered().assert_quiet();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new().argument("run"));
+    session.assert_quiet();
 }

@@ -13,7 +13,7 @@ fn refused(response: &str, words: &[&str]) -> String {
     let agent = Agent::dialing(&peer).start();
     peer.accept().refuse(response);
     let line = agent.wait_for_log(words);
-    // And it goes on.
+    // The agent dials again.
     peer.accept_registered().assert_quiet();
     line
 }

@@ -4,15 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Agent, Authority, Frame, PATIENCE, Peer, Session, opcode};
+use crate::support::{Agent, Authority, Frame, PATIENCE, Peer, Setup, opcode};
 
 const MEBIBYTE: usize = 1 << 20;
-
-fn registered() -> (Agent, Session) {
-    let peer = Peer::plain();
-    let agent = Agent::dialing(&peer).start();
-    (agent, peer.accept_registered())
-}
 
 fn request(id: u32) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"nope"}}"#)
@@ -25,9 +19,7 @@ fn assert_closes(expected: u16, cases: &[(&str, Vec<u8>)]) {
     std::thread::scope(|scope| {
         for (name, bytes) in cases {
             scope.spawn(move || {
-                let peer = Peer::plain();
-                let mut agent = Agent::dialing(&peer).start();
-                let mut session = peer.accept_registered();
+                let (peer, mut agent, mut session) = Agent::registered(Setup::new());
                 session.send_raw(bytes);
                 assert_eq!(session.expect_close(), expected, "{name}");
                 session.send(&Frame::close(expected));
@@ -124,7 +116,7 @@ fn more_than_a_mebibyte_closes_1009() {
 
 #[test]
 fn a_mebibyte_is_taken() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let mut text = request(1);
     text.push_str(&" ".repeat(MEBIBYTE - text.len()));
     assert_eq!(session.exchange(&text).code(), -32601);
@@ -138,7 +130,7 @@ fn a_mebibyte_is_taken() {
 
 #[test]
 fn pings_between_fragments_are_answered_before_the_message_ends() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let text = request(9);
     let (first, rest) = text.split_at(10);
     session.send(&Frame::text(first).unfinished());
@@ -156,7 +148,7 @@ fn pings_between_fragments_are_answered_before_the_message_ends() {
 /// A code point cut between two fragments is whole in the message.
 #[test]
 fn fragments_may_cut_characters() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let text = r#"{"jsonrpc":"2.0","id":"é😀","method":"nope"}"#.as_bytes();
     for (at, byte) in text.iter().enumerate() {
         let opcode = if at == 0 { opcode::TEXT } else { opcode::CONTINUATION };
@@ -167,7 +159,7 @@ fn fragments_may_cut_characters() {
 
 #[test]
 fn pings_are_answered_at_once_with_their_payload() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let mut took: Vec<Duration> = (0..=20).map(|_| session.ping(b"are you there?")).collect();
     took.sort();
     // The median, so that only the agent is judged, not what else this machine is doing.
@@ -180,7 +172,7 @@ fn pings_are_answered_at_once_with_their_payload() {
 
 #[test]
 fn one_segment_may_hold_many_messages() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let burst: Vec<u8> = (1..=5).flat_map(|id| Frame::text(request(id)).encode()).collect();
     session.send_raw(&burst);
     for id in 1..=5 {

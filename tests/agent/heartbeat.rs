@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Agent, End, LARGE_LOG, Lost, PATIENCE, Peer, Session};
+use crate::support::{Agent, End, LARGE_LOG, Lost, PATIENCE, Session, Setup};
 
 /// Reads on, answering nothing, until the agent's next ping.
 #[track_caller]
@@ -34,9 +34,7 @@ fn assert_about(seconds: u64, took: Duration) {
 
 #[test]
 fn a_ping_every_30_s_keeps_an_idle_session() {
-    let peer = Peer::plain();
-    let _agent = Agent::dialing(&peer).start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let began = Instant::now();
     let first = next_ping(&mut session, Duration::from_secs(40));
     assert_about(30, first - began);
@@ -47,9 +45,7 @@ fn a_ping_every_30_s_keeps_an_idle_session() {
 
 #[test]
 fn a_missing_pong_drops_the_session_after_10_s() {
-    let peer = Peer::plain();
-    let agent = Agent::dialing(&peer).start();
-    let mut session = peer.accept_registered();
+    let (peer, agent, mut session) = Agent::registered(Setup::new());
     session.answers_pings = false;
     let ping = next_ping(&mut session, Duration::from_secs(40));
     // With a close frame or without: what counts is that it goes.
@@ -65,9 +61,7 @@ fn a_missing_pong_drops_the_session_after_10_s() {
 
 #[test]
 fn any_frame_in_time_counts_as_life() {
-    let peer = Peer::plain();
-    let _agent = Agent::dialing(&peer).start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     session.answers_pings = false;
     let ping = next_ping(&mut session, Duration::from_secs(40));
     session.notify("vmkit_test_nothing", json!({}));
@@ -81,9 +75,7 @@ fn any_frame_in_time_counts_as_life() {
 /// A frame from before the ping proves nothing about the time after it.
 #[test]
 fn life_before_the_ping_does_not_count() {
-    let peer = Peer::plain();
-    let _agent = Agent::dialing(&peer).start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     session.answers_pings = false;
     let began = Instant::now();
     while session.pings.is_empty() && began.elapsed() < Duration::from_secs(40) {
@@ -99,11 +91,9 @@ fn life_before_the_ping_does_not_count() {
 
 /// Takes nothing more from the agent, while replies are due; when the agent dialed again.
 fn dial_after_reading_stops(keep_talking: bool) -> Duration {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     setup.docker(LARGE_LOG);
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (peer, _agent, mut session) = Agent::registered(setup);
     let began = Instant::now();
     for id in 0..32 {
         session.send_request(id, "logs_fetch", json!({"container": "web"}));

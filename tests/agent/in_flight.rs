@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Agent, Call, PATIENCE, Peer, Session, is_running, poll_until};
+use crate::support::{Agent, Call, PATIENCE, Session, Setup, is_running, poll_until};
 
 const BUSY: i64 = -32004;
 
@@ -37,12 +37,10 @@ fn assert_ended(calls: &[Call], children: &str) {
 
 #[test]
 fn thirty_two_are_served_and_one_more_is_refused() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker(WAITS);
     let release = setup.file("bin/docker.draft", "");
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     fill(&mut session, 32);
     docker.wait_for_calls("logs", 32);
 
@@ -54,7 +52,7 @@ fn thirty_two_are_served_and_one_more_is_refused() {
     pongs.sort();
     assert!(pongs[5] < Duration::from_millis(40), "{pongs:?}");
 
-    // One that ends makes room for one.
+    // A request that ends makes room for another.
     let release = release.replace(".draft", ".release.c7");
     std::fs::write(&release, "").expect("the test's own directory");
     assert_eq!(session.response_to(7, PATIENCE).code(), 0);
@@ -65,12 +63,10 @@ fn thirty_two_are_served_and_one_more_is_refused() {
 
 #[test]
 fn a_slow_request_delays_no_other() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker(WAITS);
     let release = setup.file("bin/docker.release.c1", "").replace(".c1", ".c0");
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     fill(&mut session, 1);
     docker.wait_for_calls("logs", 1);
     let metrics = session.request("m", "metrics_collect", json!({}));
@@ -85,12 +81,10 @@ fn a_slow_request_delays_no_other() {
 
 #[test]
 fn work_ends_with_its_session() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker(WAITS);
     let children = setup.file("bin/docker.children", "");
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (peer, _agent, mut session) = Agent::registered(setup);
     fill(&mut session, 5);
     let calls = docker.wait_for_calls("logs", 5);
     poll_until("each call's child", PATIENCE, || {
@@ -110,12 +104,10 @@ fn work_ends_with_its_session() {
 
 #[test]
 fn a_hung_docker_is_ended_with_its_group_after_30_s() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker(WAITS);
     let children = setup.file("bin/docker.children", "");
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     let began = Instant::now();
     fill(&mut session, 1);
     let calls = docker.wait_for_calls("logs", 1);

@@ -4,22 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Agent, Peer, Session};
+use crate::support::{Agent, Setup};
 
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
 const METHOD_NOT_FOUND: i64 = -32601;
 
-fn registered() -> (Agent, Session) {
-    let peer = Peer::plain();
-    let agent = Agent::dialing(&peer).start();
-    let session = peer.accept_registered();
-    (agent, session)
-}
-
 #[test]
 fn ids_are_echoed_byte_for_byte() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let ids = [
         "0",
         "7",
@@ -50,7 +43,7 @@ fn ids_are_echoed_byte_for_byte() {
 
 #[test]
 fn ids_are_echoed_in_results_too() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     for id in ["1e2", r#""\u0041""#] {
         session.send_text(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"metrics_collect"}}"#));
         let text = session.next_text();
@@ -61,7 +54,7 @@ fn ids_are_echoed_in_results_too() {
 
 #[test]
 fn what_is_no_request_gets_an_error_without_an_id() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let cases = [
         (INVALID_REQUEST, r#"{"jsonrpc":"2.0","id":null,"method":"nope"}"#),
         (INVALID_REQUEST, r#"{"jsonrpc":"2.0","id":true,"method":"nope"}"#),
@@ -104,7 +97,7 @@ fn what_is_no_request_gets_an_error_without_an_id() {
 
 #[test]
 fn unknown_methods_are_answered_with_their_name() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     for method in
         ["nope", "", "register", "health_snapshot", "Metrics_Collect", "métriques", "a\u{1}b"]
     {
@@ -117,7 +110,7 @@ fn unknown_methods_are_answered_with_their_name() {
 
 #[test]
 fn line_feeds_and_blanks_round_a_request_are_nothing() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let response =
         session.exchange(" {\"jsonrpc\":\"2.0\",\n\t\"id\": 4 ,\"method\":\"nope\"}\r\n\n");
     assert_eq!((response.id.get(), response.code()), ("4", METHOD_NOT_FOUND));
@@ -128,7 +121,7 @@ fn line_feeds_and_blanks_round_a_request_are_nothing() {
 
 #[test]
 fn notifications_and_stray_responses_are_not_answered() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let silent = [
         r#"{"jsonrpc":"2.0","method":"nope"}"#,
         r#"{"jsonrpc":"2.0","method":"nope","params":[1,2]}"#,
@@ -149,11 +142,9 @@ fn notifications_and_stray_responses_are_not_answered() {
 
 #[test]
 fn notifications_are_carried_out() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker("exit 0");
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     session.notify("logs_fetch", json!({"container": "web"}));
     docker.wait_for_calls("logs ", 1);
     session.notify("metrics_collect", json!({}));
@@ -164,7 +155,7 @@ fn notifications_are_carried_out() {
 
 #[test]
 fn hostile_json_is_survived() {
-    let (mut agent, mut session) = registered();
+    let (_peer, mut agent, mut session) = Agent::registered(Setup::new());
     let deep =
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"nope","params":{}"#, "[".repeat(500_000));
     let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -189,7 +180,7 @@ fn hostile_json_is_survived() {
 
 #[test]
 fn each_request_in_flight_gets_its_own_answer() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     for id in 0..200 {
         session.send_request(id, "nope", json!({}));
     }

@@ -84,7 +84,7 @@ fn pings_are_answered_while_large_replies_leave() {
         slowest = slowest.max(session.ping(format!("{id}").as_bytes()));
         session.response_to(id, PATIENCE);
     }
-    // What lies in the socket's buffers comes first; ten seconds are the gateway's patience.
+    // The bytes in the socket's buffers come first; ten seconds are the gateway's patience.
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Download, Frame, PATIENCE, Peer, Release, Server, Session};
+use crate::support::{Agent, Download, Frame, PATIENCE, Peer, Release, Server, Session, Setup};
 
 /// Of lines about messages, at the beginning of a first session: 20 without the six that are kept for
 /// lines about sessions and the two that were about this one.
@@ -51,9 +51,8 @@ fn flood(session: &mut Session, texts: &[&str], rounds: usize, answered: bool) {
 #[test]
 fn a_flood_of_messages_is_a_few_lines_and_the_count_of_the_others() {
     const ROUNDS: usize = 50_000;
-    let (peer, since) = (Peer::plain(), Instant::now());
-    let mut agent = Agent::dialing(&peer).start();
-    let mut session = peer.accept_registered();
+    let since = Instant::now();
+    let (peer, mut agent, mut session) = Agent::registered(Setup::new());
     let texts = ["{", r#"{"jsonrpc":"2.0","id":1,"method":"vmkit_test_nothing"}"#];
     flood(&mut session, &texts, ROUNDS, true);
     assert_bounded(&agent.log(), since);
@@ -78,9 +77,9 @@ fn a_flood_of_messages_is_a_few_lines_and_the_count_of_the_others() {
 
 #[test]
 fn debug_lines_count_too() {
-    let (peer, since) = (Peer::plain(), Instant::now());
-    let mut agent = Agent::dialing(&peer).env("VMKIT_LOG_LEVEL", "debug").start();
-    let mut session = peer.accept_registered();
+    let since = Instant::now();
+    let (_peer, mut agent, mut session) =
+        Agent::registered(Setup::new().env("VMKIT_LOG_LEVEL", "debug"));
     let texts = [r#"{"jsonrpc":"2.0","id":9,"result":1}"#, r#"{"jsonrpc":"2.0","method":"x"}"#];
     flood(&mut session, &texts, 10_000, false);
     session.assert_quiet();
@@ -91,12 +90,11 @@ fn debug_lines_count_too() {
     assert!(counts(&log).iter().sum::<usize>() > 39_000, "{log:#?}");
 }
 
-/// What is asked of an upgrade may be said, what failed too; but not for ever.
+/// The log tells of each request for an upgrade and of each failure, up to its bound.
 #[test]
 fn upgrades_that_fail_in_a_loop_are_bounded() {
-    let (peer, since) = (Peer::plain(), Instant::now());
-    let agent = Agent::dialing(&peer).installed().start();
-    let mut session = peer.accept_registered();
+    let since = Instant::now();
+    let (_peer, agent, mut session) = Agent::registered(Setup::new().installed());
     let closed = Peer::plain().port();
     let url = format!("http://127.0.0.1:{closed}/agent");
     let request =
@@ -113,9 +111,8 @@ fn upgrades_that_fail_in_a_loop_are_bounded() {
 /// A gateway can't hide that it has replaced the agent.
 #[test]
 fn an_upgrade_that_was_installed_is_told_in_the_middle_of_a_flood() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let agent = Agent::dialing(&peer).installed().start();
-    let mut session = peer.accept_registered();
+    let server = Server::plain();
+    let (peer, agent, mut session) = Agent::registered(Setup::new().installed());
     flood(&mut session, &["{"], 1000, true);
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
@@ -138,12 +135,10 @@ fn an_upgrade_that_was_installed_is_told_in_the_middle_of_a_flood() {
 /// A gateway that asks for snapshots all day fills no log; what changes is said.
 #[test]
 fn snapshots_are_logged_when_something_begins_or_ends_to_be_missing() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let broken = setup.file("broken", "");
     setup.docker(&format!("[ -e {broken} ] || exit 0; echo 'permission denied' >&2; exit 1"));
-    let agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, agent, mut session) = Agent::registered(setup);
     let mut snapshot = || {
         let result = session.request(1, "metrics_collect", Value::Null).result().clone();
         session.next_notification("health_snapshot");

@@ -4,23 +4,17 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::support::{Agent, LogLine, PATIENCE, Peer, Session, Setup, texts};
+use crate::support::{Agent, LogLine, PATIENCE, Session, Setup, texts};
 
 const NO_SUCH_CONTAINER: i64 = -32001;
 const DOCKER_UNUSABLE: i64 = -32002;
 const INTERNAL_ERROR: i64 = -32603;
 
-/// What docker printed on a real machine; `tests/fixtures/README.md` tells how.
+/// Output of docker on a real machine; `tests/fixtures/README.md` tells how it was captured.
 macro_rules! captured {
     ($name:literal) => {
         include_str!(concat!("../fixtures/docker/", $name))
     };
-}
-
-fn with(prepare: impl FnOnce(Setup) -> Setup) -> (Agent, Session) {
-    let peer = Peer::plain();
-    let agent = prepare(Agent::dialing(&peer)).start();
-    (agent, peer.accept_registered())
 }
 
 /// Holds the answer to this code, one line, and these words; in the log it is too.
@@ -40,11 +34,11 @@ fn assert_fails(agent: &Agent, session: &mut Session, code: i64, words: &[&str])
 
 /// A docker that prints this on standard error and exits with 1.
 fn complaining(stderr: &str) -> (Agent, Session) {
-    with(|setup| {
-        setup.file("bin/docker.stderr", stderr);
-        setup.docker(r#"cat "$0.stderr" >&2; exit 1"#);
-        setup
-    })
+    let setup = Setup::new();
+    setup.file("bin/docker.stderr", stderr);
+    setup.docker(r#"cat "$0.stderr" >&2; exit 1"#);
+    let (_peer, agent, session) = Agent::registered(setup);
+    (agent, session)
 }
 
 #[test]
@@ -79,44 +73,43 @@ fn each_of_dockers_errors_has_its_code_and_its_remedy() {
 
 #[test]
 fn docker_that_is_not_installed() {
-    let (agent, mut session) = with(|setup| setup.env("VMKIT_DOCKER_BIN", "/nonexistent/docker"));
+    let (_peer, agent, mut session) =
+        Agent::registered(Setup::new().env("VMKIT_DOCKER_BIN", "/nonexistent/docker"));
     let words = ["/nonexistent/docker", "not installed", "VMKIT_DOCKER_BIN"];
     assert_fails(&agent, &mut session, DOCKER_UNUSABLE, &words);
 
     let name = "vmkit-test-no-such-docker";
-    let (agent, mut session) = with(|setup| setup.env("VMKIT_DOCKER_BIN", name));
+    let (_peer, agent, mut session) = Agent::registered(Setup::new().env("VMKIT_DOCKER_BIN", name));
     let words = [name, "not installed", "PATH", "VMKIT_DOCKER_BIN"];
     assert_fails(&agent, &mut session, DOCKER_UNUSABLE, &words);
 }
 
 #[test]
 fn docker_that_cannot_be_executed() {
-    let (agent, mut session) = with(|setup| {
-        let path = setup.file("plain", "#!/bin/sh\n");
-        setup.env("VMKIT_DOCKER_BIN", path)
-    });
+    let setup = Setup::new();
+    let path = setup.file("plain", "#!/bin/sh\n");
+    let (_peer, agent, mut session) = Agent::registered(setup.env("VMKIT_DOCKER_BIN", path));
     let words = ["not executable", "permission denied", "/plain"];
     assert_fails(&agent, &mut session, DOCKER_UNUSABLE, &words);
 
-    let (agent, mut session) = with(|setup| setup.env("VMKIT_DOCKER_BIN", "/usr"));
+    let (_peer, agent, mut session) =
+        Agent::registered(Setup::new().env("VMKIT_DOCKER_BIN", "/usr"));
     assert_fails(&agent, &mut session, DOCKER_UNUSABLE, &["/usr", "VMKIT_DOCKER_BIN"]);
 
     // Half a download.
-    let (agent, mut session) = with(|setup| {
-        let path = setup.file("broken", "\x7fELF");
-        let executable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&path, executable).expect("the test's own");
-        setup.env("VMKIT_DOCKER_BIN", path)
-    });
+    let setup = Setup::new();
+    let path = setup.file("broken", "\x7fELF");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&path, executable).expect("the test's own");
+    let (_peer, agent, mut session) = Agent::registered(setup.env("VMKIT_DOCKER_BIN", path));
     assert_fails(&agent, &mut session, DOCKER_UNUSABLE, &["/broken", "VMKIT_DOCKER_BIN"]);
 }
 
 #[test]
 fn docker_that_dies_of_a_signal() {
-    let (agent, mut session) = with(|setup| {
-        setup.docker("kill -9 $$");
-        setup
-    });
+    let setup = Setup::new();
+    setup.docker("kill -9 $$");
+    let (_peer, agent, mut session) = Agent::registered(setup);
     assert_fails(&agent, &mut session, INTERNAL_ERROR, &["docker", "signal: 9"]);
 }
 
@@ -126,10 +119,9 @@ fn docker_that_fails_after_some_lines() {
     let docker = "echo 2026-01-01T00:00:00Z a line\n\
                   echo 2026-01-01T00:00:00Z another >&2\n\
                   echo 'error from daemon in stream: unexpected EOF' >&2; exit 1";
-    let (agent, mut session) = with(|setup| {
-        setup.docker(docker);
-        setup
-    });
+    let setup = Setup::new();
+    setup.docker(docker);
+    let (_peer, agent, mut session) = Agent::registered(setup);
     assert_fails(&agent, &mut session, INTERNAL_ERROR, &["unexpected EOF"]);
 
     let params = json!({"container": "web", "stream": true});
@@ -161,13 +153,12 @@ fn dockers_words_are_made_fit_to_be_shown() {
 /// A container may print what docker's errors look like.
 #[test]
 fn a_containers_own_lines_are_no_errors() {
-    let (_agent, mut session) = with(|setup| {
-        let said = "2026-01-01T00:00:00Z Error: No such container: web\n\
-                    2026-01-01T00:00:00Z Cannot connect to the Docker daemon\n";
-        setup.file("bin/docker.stderr", said);
-        setup.docker(r#"cat "$0.stderr" >&2"#);
-        setup
-    });
+    let setup = Setup::new();
+    let said = "2026-01-01T00:00:00Z Error: No such container: web\n\
+                2026-01-01T00:00:00Z Cannot connect to the Docker daemon\n";
+    setup.file("bin/docker.stderr", said);
+    setup.docker(r#"cat "$0.stderr" >&2"#);
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     let response = session.request(1, "logs_fetch", json!({"container": "web"}));
     let lines = LogLine::all_of(response.result());
     let expected = ["Error: No such container: web", "Cannot connect to the Docker daemon"];

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Fake, LogLine, PATIENCE, Peer, Session, TOKEN, is_running, poll_until, texts,
+    Agent, Fake, LogLine, PATIENCE, Session, Setup, TOKEN, is_running, poll_until, texts,
 };
 
 /// The output of a fake docker, in files beside it.
@@ -13,13 +13,12 @@ const STDOUT: &str = "bin/docker.stdout";
 const STDERR: &str = "bin/docker.stderr";
 
 fn with_docker(body: &str, stdout: &str, stderr: &str) -> (Agent, Session, Fake) {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     setup.file(STDOUT, stdout);
     setup.file(STDERR, stderr);
     let docker = setup.docker(body);
-    let agent = setup.start();
-    (agent, peer.accept_registered(), docker)
+    let (_peer, agent, session) = Agent::registered(setup);
+    (agent, session, docker)
 }
 
 #[track_caller]
@@ -80,7 +79,7 @@ fn times_are_compared_not_their_texts() {
     assert_eq!(lines[0].ts, "2026-01-01T02:00:00+02:00");
 }
 
-/// What docker says before the first line is its own; later, it may be the container's after all.
+/// Docker's words before the first line are its own; later words may be the container's.
 #[test]
 fn lines_without_a_time() {
     let stderr = format!("WARNING: of docker's own\n{}no time\n", line(2, "err"));
@@ -141,13 +140,11 @@ fn a_grandchild_that_holds_the_pipe_is_not_waited_for() {
     "#;
     // As much as a pipe holds: it is all there when docker has ended.
     let stdout: String = (0..60).map(|n| line(n, &"x".repeat(960))).collect();
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     setup.file(STDOUT, &stdout);
     let sleeper = setup.file("bin/docker.sleeper", "");
     setup.docker(body);
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     let began = Instant::now();
     assert_eq!(fetch(&mut session).len(), 60);
     // The deadline is at 30 s, and the sleeper ends at 300.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Agent, Authority, LogLine, PATIENCE, Peer};
+use crate::support::{Agent, Authority, LogLine, PATIENCE, Peer, Setup};
 
 const BUSY: i64 = -32004;
 const IN_FLIGHT: usize = 32;
@@ -124,14 +124,12 @@ fn control_characters() {
     Flood { stdout, stderr: String::new(), stream: false }.run();
 }
 
-/// One endless line that is none of a container's.
+/// One endless line that no container has written.
 #[test]
 fn nothing_that_looks_like_a_line() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     setup.docker("tr '\\0' x < /dev/zero | head -c 50000000");
-    let agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, agent, mut session) = Agent::registered(setup);
     for id in 0..4 {
         session.send_request(id, "logs_fetch", json!({"container": "web"}));
     }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Call, Container, LogLine, PATIENCE, Peer, group_members, poll_until, texts,
+    Agent, Call, Container, LogLine, PATIENCE, Setup, group_members, poll_until, texts,
 };
 
 const TOOK_TOO_LONG: i64 = -32003;
@@ -43,11 +43,9 @@ fn wait_for_group(call: &Call) {
 
 #[test]
 fn a_hung_docker_delays_nothing_and_is_ended_with_its_group_after_30_s() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker(HANGS);
-    let agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, agent, mut session) = Agent::registered(setup);
     let began = Instant::now();
     for (id, stream) in [("whole", false), ("stream", true)] {
         session.send_request(id, "logs_fetch", json!({"container": "web", "stream": stream}));
@@ -86,17 +84,16 @@ fn a_hung_docker_delays_nothing_and_is_ended_with_its_group_after_30_s() {
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
 }
 
-/// What it has printed stays in memory until its deadline, and must leave room for the others.
+/// The output of a docker that hangs stays in memory until its deadline, and has to leave room for
+/// other requests.
 #[test]
 fn a_hung_docker_that_has_said_much_delays_no_other() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let said = "x".repeat(1000);
     let said: String = (0..900).map(|_| format!("2026-01-01T00:00:00Z {said}\n")).collect();
     setup.file("bin/docker.said", said);
     let docker = setup.docker(&format!("[ \"$5\" = quick ] || cat \"$0.said\"\n{HANGS}"));
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     session.send_request(1, "logs_fetch", json!({"container": "web"}));
     // Its children start when all has been printed, and so been read.
     docker.wait_for_calls("logs", 1).iter().for_each(wait_for_group);
@@ -108,11 +105,9 @@ fn a_hung_docker_that_has_said_much_delays_no_other() {
 
 #[test]
 fn a_session_that_is_dropped_takes_docker_with_it() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker(HANGS);
-    let mut agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (peer, mut agent, mut session) = Agent::registered(setup);
     session.send_request(1, "logs_fetch", json!({"container": "web"}));
     session.send_request(2, "logs_fetch", json!({"container": "web", "stream": true}));
     let calls = docker.wait_for_calls("logs", 2);
@@ -120,7 +115,7 @@ fn a_session_that_is_dropped_takes_docker_with_it() {
     drop(session);
     calls.iter().for_each(assert_group_ended);
 
-    // And so does an agent that is told to stop.
+    // An agent that is told to stop does the same.
     let mut session = peer.accept_registered();
     session.send_request(3, "logs_fetch", json!({"container": "web"}));
     let call = docker.wait_for_calls("logs", 3).pop().expect("the third");
@@ -134,12 +129,10 @@ fn the_real_docker_is_ended_with_its_session_too() {
     let script = "while :; do echo 'there is always something to say'; done";
     let options = ["--log-opt", "max-size=10m", "--log-opt", "max-file=2", "--cpus", "0.2"];
     let container = Container::running(&options, script);
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     // `--follow` keeps the client there for as long as the container lives.
     let docker = setup.docker("PATH=${PATH#*:}; shift; exec docker logs --follow \"$@\"");
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     session.send_request(1, "logs_fetch", json!({"container": container.name, "stream": true}));
     let call = docker.wait_for_calls("logs", 1).pop().expect("the first");
     session.next_notification("logs_chunk");
@@ -151,11 +144,9 @@ fn the_real_docker_is_ended_with_its_session_too() {
 /// A pipe at its end is readable for ever: an agent that went on watching it would spin.
 #[test]
 fn docker_that_closes_its_output_and_lingers_costs_nothing() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     setup.docker("echo 2026-01-01T00:00:00Z said; exec >&- 2>&-; sleep 2");
-    let agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, agent, mut session) = Agent::registered(setup);
     let before = processor_ticks(&agent);
     let response = session.request(1, "logs_fetch", json!({"container": "web"}));
     assert_eq!(texts(&LogLine::all_of(response.result())), ["said"]);
@@ -163,7 +154,7 @@ fn docker_that_closes_its_output_and_lingers_costs_nothing() {
     assert!(spent < 20, "{spent} ticks of 10 ms in 2 s");
 }
 
-/// What the agent itself has used of the processors: `utime` and `stime`, proc_pid_stat(5).
+/// The processor time of the agent itself: `utime` and `stime`, proc_pid_stat(5).
 fn processor_ticks(agent: &Agent) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", agent.pid())).expect("it runs");
     let (_, fields) = stat.rsplit_once(')').expect("its name is in brackets");

@@ -3,17 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Container, LogLine, PATIENCE, Peer, Session, assert_same_lines, poll_until, texts,
+    Agent, Container, LogLine, PATIENCE, Session, Setup, assert_same_lines, poll_until, texts,
 };
 
 const NO_SUCH_CONTAINER: i64 = -32001;
 const INTERNAL_ERROR: i64 = -32603;
-
-fn registered() -> (Agent, Session) {
-    let peer = Peer::plain();
-    let agent = Agent::dialing(&peer).start();
-    (agent, peer.accept_registered())
-}
 
 #[track_caller]
 fn fetch(session: &mut Session, params: Value) -> Value {
@@ -27,7 +21,7 @@ fn numbers(last: u32, separator: &str) -> String {
 
 #[test]
 fn both_outputs_are_merged_by_time() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let script = "for n in 1 2 3 4 5 6; do echo out $n; sleep 0.05; echo err $n >&2; sleep 0.05; \
                   done; seq 300; seq 300 >&2";
     let container = Container::ended(&[], script);
@@ -40,7 +34,7 @@ fn both_outputs_are_merged_by_time() {
 
 #[test]
 fn a_terminal_a_plain_container_and_another_driver_give_the_same_texts() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let script = r#"
         echo first; echo; echo; printf 'crlf\r\n'
         printf 'progress 1\rprogress 2\r\r\n'
@@ -69,7 +63,7 @@ fn a_terminal_a_plain_container_and_another_driver_give_the_same_texts() {
 
 #[test]
 fn long_lines_are_rejoined_and_the_longest_cut() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let written = [
         "é".repeat(10_000),
         numbers(8000, " "),
@@ -96,7 +90,7 @@ fn long_lines_are_rejoined_and_the_longest_cut() {
 /// `local`, engine 20.10 forgets the newline after a long line, so each is alone here.
 #[test]
 fn characters_across_dockers_pieces_are_whole_again() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let mut check = |options: &[&str], written: &str, expected: &str| {
         let container = Container::printed(options, written);
         let result = fetch(&mut session, json!({"container": container.name}));
@@ -117,7 +111,7 @@ fn characters_across_dockers_pieces_are_whole_again() {
 
 #[test]
 fn as_many_lines_as_asked_for() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let container = Container::ended(&[], "seq 6500");
     for (lines, count) in [(None, 100), (Some(1), 1), (Some(5000), 5000), (Some(6000), 5000)] {
         let mut params = json!({"container": container.name});
@@ -135,7 +129,7 @@ fn as_many_lines_as_asked_for() {
 
 #[test]
 fn of_more_than_a_mebibyte_the_newest_lines_are_kept() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let filler = "x\t".repeat(200);
     let written: String = (0..5000).map(|number| format!("{number} {filler}\n")).collect();
     let container = Container::printed(&[], written);
@@ -155,7 +149,7 @@ fn of_more_than_a_mebibyte_the_newest_lines_are_kept() {
 
 #[test]
 fn a_container_that_never_stops_printing() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     // Rotated, so that the disk does not fill; a part of one processor is as endless as all of it.
     let options = ["--log-opt", "max-size=10m", "--log-opt", "max-file=2", "--cpus", "0.5"];
     let script = "while :; do echo 'there is always something to say'; done";
@@ -182,7 +176,7 @@ fn a_container_that_never_stops_printing() {
 
 #[test]
 fn by_name_by_id_and_by_the_beginning_of_an_id() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let container = Container::running(&[], "echo started; exec sleep 300");
     poll_until("its line", PATIENCE, || (container.logs(1).len() == 1).then_some(()));
     let expected = container.logs(1);
@@ -199,7 +193,7 @@ fn by_name_by_id_and_by_the_beginning_of_an_id() {
 
 #[test]
 fn what_docker_refuses_is_said_in_one_line() {
-    let (agent, mut session) = registered();
+    let (_peer, agent, mut session) = Agent::registered(Setup::new());
     let missing = "vmkit-test-no-such-container";
     let response = session.request(1, "logs_fetch", json!({"container": missing}));
     assert_eq!(response.code(), NO_SUCH_CONTAINER, "{response:?}");
@@ -216,8 +210,8 @@ fn what_docker_refuses_is_said_in_one_line() {
 
 #[test]
 fn two_agents_and_many_requests_at_once() {
-    let (_one, mut one) = registered();
-    let (_other, mut other) = registered();
+    let (_peer, _one, mut one) = Agent::registered(Setup::new());
+    let (_peer, _other, mut other) = Agent::registered(Setup::new());
     let containers = [
         Container::ended(&[], "seq 3000"),
         Container::printed(&[], numbers(5000, " ")),

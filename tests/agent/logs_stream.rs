@@ -5,16 +5,10 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Container, LogLine, PATIENCE, Peer, Session, assert_same_lines, texts,
+    Agent, Container, LogLine, PATIENCE, Session, Setup, assert_same_lines, texts,
 };
 
 const CHUNK: usize = 256 * 1024;
-
-fn registered() -> (Agent, Session) {
-    let peer = Peer::plain();
-    let agent = Agent::dialing(&peer).start();
-    (agent, peer.accept_registered())
-}
 
 /// A stream as it comes in.
 #[derive(Default)]
@@ -70,7 +64,7 @@ fn stream(session: &mut Session, id: Value, container: &str) -> Stream {
 
 #[test]
 fn nothing_is_left_out_for_size() {
-    let (agent, mut session) = registered();
+    let (_peer, agent, mut session) = Agent::registered(Setup::new());
     let filler = "x\t".repeat(200);
     let written: String = (0..5000).map(|number| format!("{number} {filler}\n")).collect();
     let container = Container::printed(&[], written);
@@ -85,7 +79,7 @@ fn nothing_is_left_out_for_size() {
 
 #[test]
 fn both_outputs_in_order() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let script = "echo out; sleep 0.05; echo err >&2; sleep 0.05; for n in $(seq 100); do \
                   echo out $n; echo err $n >&2; done";
     let container = Container::ended(&[], script);
@@ -97,7 +91,7 @@ fn both_outputs_in_order() {
 
 #[test]
 fn a_silent_container_has_no_chunk() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let container = Container::ended(&[], "true");
     let stream = stream(&mut session, json!(1), &container.name);
     assert_eq!((stream.lines.len(), stream.chunks, stream.truncated), (0, 0, false));
@@ -106,7 +100,7 @@ fn a_silent_container_has_no_chunk() {
 /// A control character takes six bytes in JSON: 64 KiB of them are more than a chunk.
 #[test]
 fn a_line_larger_than_a_chunk_has_one_to_itself() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let controls = "\u{1}".repeat(100_000);
     let container = Container::printed(&[], format!("before\n{controls}\nafter\n"));
     let stream = stream(&mut session, json!(1), &container.name);
@@ -117,7 +111,7 @@ fn a_line_larger_than_a_chunk_has_one_to_itself() {
 
 #[test]
 fn streams_do_not_mix() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let filler = "x".repeat(200);
     let written = |name: &str| -> String {
         (0..5000).map(|number| format!("{name} {number} {filler}\n")).collect()

@@ -1,6 +1,6 @@
 //! The agent from outside: the real binary against a raw-socket peer, one file for each subject.
 
-mod support;
+use vmkit_test_support as support;
 
 mod opening;
 mod register;

@@ -12,16 +12,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Container, PATIENCE, Peer, Session, docker, poll_until};
+use crate::support::{Agent, Container, PATIENCE, Peer, Session, Setup, docker, poll_until};
 
 /// The machine is shared with other tests: how often a quiet moment may be looked for.
 const TRIES: usize = 20;
-
-fn registered() -> (Agent, Session) {
-    let peer = Peer::plain();
-    let agent = Agent::dialing(&peer).start();
-    (agent, peer.accept_registered())
-}
 
 /// A snapshot; the notification with the same object comes right behind it.
 #[track_caller]
@@ -98,11 +92,9 @@ fn cpu_is_that_of_proc_stat_over_the_second() {
     let stat = fs::read_to_string("/proc/stat").expect("a Linux");
     let is_processor = |line: &&str| line.starts_with("cpu") && !line.starts_with("cpu ");
     let processors = stat.lines().filter(is_processor).count() as f64;
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     setup.docker("exit 0");
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     let loaded = AtomicBool::new(true);
     thread::scope(|scope| {
         // So that there is something to see also where nothing else runs.
@@ -129,7 +121,7 @@ fn cpu_is_that_of_proc_stat_over_the_second() {
 
 #[test]
 fn memory_is_that_of_proc_meminfo() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let used = || {
         let meminfo = fs::read_to_string("/proc/meminfo").expect("a Linux");
         let kibibytes = |name: &str| -> f64 {
@@ -144,7 +136,7 @@ fn memory_is_that_of_proc_meminfo() {
 
 #[test]
 fn disk_is_that_of_df() {
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let used = || {
         let df = Command::new("df").args(["--block-size=1", "--output=used,size", "/"]).output();
         let table = String::from_utf8(df.expect("coreutils are there").stdout).expect("ASCII");
@@ -196,7 +188,7 @@ fn containers_are_those_of_docker_with_their_health() {
         });
     }
 
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let running = || docker(&["ps", "--format", "{{.Names}}"]);
     let by_names = |names: &str| names.lines().map(str::to_owned).collect::<Vec<_>>();
     for _ in 0..TRIES {
@@ -229,7 +221,7 @@ fn a_snapshot_takes_the_second_of_its_sample_and_no_more() {
         Container::running(&[], "exec sleep 600"),
         Container::running(&["--health-cmd", "true"], "exec sleep 600"),
     ];
-    let (_agent, mut session) = registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     let mut fastest = Duration::MAX;
     for _ in 0..TRIES {
         let began = Instant::now();

@@ -9,17 +9,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, Container, PATIENCE, Peer, Session, Setup, group_members, poll_until};
 
-/// What docker printed on a real machine; `tests/fixtures/README.md` tells how.
+/// Output of docker on a real machine; `tests/fixtures/README.md` tells how it was captured.
 macro_rules! captured {
     ($name:literal) => {
         include_str!(concat!("../fixtures/docker/", $name))
     };
-}
-
-fn with(prepare: impl FnOnce(Setup) -> Setup) -> (Agent, Session) {
-    let peer = Peer::plain();
-    let agent = prepare(Agent::dialing(&peer)).start();
-    (agent, peer.accept_registered())
 }
 
 #[track_caller]
@@ -55,7 +49,8 @@ fn assert_no_docker(snapshot: &Value, words: &[&str]) {
 
 #[test]
 fn docker_is_missing() {
-    let (agent, mut session) = with(|setup| setup.env("VMKIT_DOCKER_BIN", "/nonexistent/docker"));
+    let (_peer, agent, mut session) =
+        Agent::registered(Setup::new().env("VMKIT_DOCKER_BIN", "/nonexistent/docker"));
     let words = ["/nonexistent/docker", "not installed", "VMKIT_DOCKER_BIN"];
     assert_no_docker(&collect(&mut session), &words);
     agent.wait_for_log(&["docker", "not installed"]);
@@ -64,17 +59,17 @@ fn docker_is_missing() {
 #[test]
 fn the_daemon_is_down() {
     let address = "unix:///nonexistent.sock";
-    let (agent, mut session) = with(|setup| setup.env("DOCKER_HOST", address));
+    let (_peer, agent, mut session) = Agent::registered(Setup::new().env("DOCKER_HOST", address));
     assert_no_docker(&collect(&mut session), &["cannot connect", address, "systemctl start"]);
     agent.wait_for_log(&["cannot connect", address]);
 }
 
-/// What operators are told to look for in the log: the reference's troubleshooting list.
+/// The reference's troubleshooting list tells operators to look for these words in the log.
 #[test]
 fn the_socket_is_forbidden() {
     // With the engine up, so that it is the permission that is missing.
     let _container = Container::running(&[], "exec sleep 300");
-    let (agent, mut session) = with(Setup::unprivileged);
+    let (_peer, agent, mut session) = Agent::registered(Setup::new().unprivileged());
     let words = ["permission denied", "/var/run/docker.sock", "docker group"];
     assert_no_docker(&collect(&mut session), &words);
     let logs = session.request(2, "logs_fetch", json!({"container": "web"}));
@@ -85,20 +80,18 @@ fn the_socket_is_forbidden() {
 
 #[test]
 fn docker_fails_in_some_other_way() {
-    let (_agent, mut session) = with(|setup| {
-        setup.file("bin/docker.stderr", captured!("api-too-new.stderr"));
-        setup.docker(r#"cat "$0.stderr" >&2; exit 1"#);
-        setup
-    });
+    let setup = Setup::new();
+    setup.file("bin/docker.stderr", captured!("api-too-new.stderr"));
+    setup.docker(r#"cat "$0.stderr" >&2; exit 1"#);
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     assert_no_docker(&collect(&mut session), &["docker: ", "is too new"]);
 }
 
 #[test]
 fn only_inspect_fails() {
-    let (_agent, mut session) = with(|setup| {
-        setup.docker(r#"case $1 in ps) echo a1; echo b2;; *) echo 'no way' >&2; exit 1; esac"#);
-        setup
-    });
+    let setup = Setup::new();
+    setup.docker(r#"case $1 in ps) echo a1; echo b2;; *) echo 'no way' >&2; exit 1; esac"#);
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     let snapshot = collect(&mut session);
     assert_rest_is_there(&snapshot);
     assert_eq!(snapshot["container_count"], 2);
@@ -125,13 +118,12 @@ fn containers_vanish_in_between() {
         ),
         ("", captured!("inspect-all-gone.stderr"), json!({})),
     ] {
-        let (_agent, mut session) = with(|setup| {
-            setup.file("bin/docker.ids", ids);
-            setup.file("bin/docker.stdout", stdout);
-            setup.file("bin/docker.stderr", stderr);
-            setup.docker(body);
-            setup
-        });
+        let setup = Setup::new();
+        setup.file("bin/docker.ids", ids);
+        setup.file("bin/docker.stdout", stdout);
+        setup.file("bin/docker.stderr", stderr);
+        setup.docker(body);
+        let (_peer, _agent, mut session) = Agent::registered(setup);
         let snapshot = collect(&mut session);
         assert_rest_is_there(&snapshot);
         assert_eq!(snapshot["container_health"], health);
@@ -142,15 +134,14 @@ fn containers_vanish_in_between() {
 
 #[test]
 fn a_thousand_containers() {
-    let (_agent, mut session) = with(|setup| {
-        setup.docker(
-            r#"case $1 in
-            ps) seq 100000000001 100000001000;;
-            inspect) shift 3; for id; do echo "/container-$id healthy"; done;;
-            esac"#,
-        );
-        setup
-    });
+    let setup = Setup::new();
+    setup.docker(
+        r#"case $1 in
+        ps) seq 100000000001 100000001000;;
+        inspect) shift 3; for id; do echo "/container-$id healthy"; done;;
+        esac"#,
+    );
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     let snapshot = collect(&mut session);
     assert_eq!(snapshot["container_count"], 1000);
     let health = snapshot["container_health"].as_object().expect("a map");
@@ -212,11 +203,9 @@ fn a_hung_docker_is_given_up_after_14_s() {
 
 #[test]
 fn requests_share_the_sample_that_is_being_taken() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker("case $1 in ps) echo a1;; *) echo '/web healthy';; esac");
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     for round in 1..=2 {
         for id in 0..20 {
             session.send_request(id, "metrics_collect", json!({}));
@@ -243,10 +232,9 @@ fn requests_share_the_sample_that_is_being_taken() {
 
 #[test]
 fn a_notification_has_a_snapshot_and_no_answer() {
-    let (_agent, mut session) = with(|setup| {
-        setup.docker("exit 0");
-        setup
-    });
+    let setup = Setup::new();
+    setup.docker("exit 0");
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     session.notify("metrics_collect", Value::Null);
     let snapshot = session.next_notification("health_snapshot");
     assert_rest_is_there(&snapshot);

@@ -1,4 +1,4 @@
-//! What the service manager hears: that the agent is ready, what it is at, that it still turns.
+//! The agent's messages to the service manager: it is ready, its state, and that its loop turns.
 
 use std::{
     fs,
@@ -84,9 +84,7 @@ fn ready_before_there_is_a_gateway_then_each_state_and_stopping() {
     agent.assert_exits_on(Signal::TERM);
     manager.wait_for("STOPPING=1");
 
-    let peer = Peer::plain();
-    let mut agent = manager.tell(Agent::dialing(&peer), FOR_EVER).start();
-    let session = peer.accept_registered();
+    let (_peer, mut agent, session) = Agent::registered(manager.tell(Setup::new(), FOR_EVER));
     manager.wait_for("STATUS=registered as vmkit-test-instance");
     drop(session);
     manager.wait_for("STATUS=lost the session");
@@ -114,13 +112,11 @@ fn a_socket_with_a_path_is_as_good_and_one_that_is_gone_does_no_harm() {
 fn the_watchdog_is_fed_in_a_session_in_a_backoff_and_in_a_dial_that_hangs() {
     let manager = Manager::new("fed");
     let watchdog = Duration::from_millis(1500);
-    let peer = Peer::plain();
-    let agent = manager.tell(Agent::dialing(&peer), watchdog).start();
-    let session = peer.accept_registered();
+    let (peer, agent, session) = Agent::registered(manager.tell(Setup::new(), watchdog));
     manager.assert_fed(watchdog, "in a session");
     drop(session);
     peer.accept().refuse("503 Service Unavailable\nRetry-After: 30");
-    // And up to a second more.
+    // It may take up to a second more.
     agent.wait_for_log(&["503", "next try in 3"]);
     manager.assert_fed(watchdog, "in a backoff");
     drop(agent);
@@ -135,9 +131,7 @@ fn the_watchdog_is_fed_in_a_session_in_a_backoff_and_in_a_dial_that_hangs() {
 fn an_agent_that_hangs_feeds_nobody() {
     let manager = Manager::new("hung");
     let watchdog = Duration::from_millis(300);
-    let peer = Peer::plain();
-    let agent = manager.tell(Agent::dialing(&peer), watchdog).start();
-    let _session = peer.accept_registered();
+    let (_peer, agent, _session) = Agent::registered(manager.tell(Setup::new(), watchdog));
     manager.wait_for("WATCHDOG=1");
     agent.signal(Signal::STOP);
     while manager.next(watchdog).is_some() {}
@@ -149,25 +143,22 @@ fn an_agent_that_hangs_feeds_nobody() {
 #[test]
 fn a_watchdog_of_another_process_is_left_alone() {
     let manager = Manager::new("other");
-    let peer = Peer::plain();
-    let setup = manager.tell(Agent::dialing(&peer), Duration::from_millis(100));
-    let _agent = setup.env("WATCHDOG_PID", "1").start();
-    let _session = peer.accept_registered();
+    let setup = manager.tell(Setup::new(), Duration::from_millis(100));
+    let (_peer, _agent, _session) = Agent::registered(setup.env("WATCHDOG_PID", "1"));
     manager.wait_for("STATUS=registered");
     assert!(!manager.is_fed_within(Duration::from_millis(500)));
 }
 
-/// What a child says would count as the agent's own word, and the token is nobody's business.
+/// The service manager would take a child's word for the agent's; and no child has use for the token.
 #[test]
 fn no_child_inherits_the_way_to_the_manager_nor_to_the_token() {
     let manager = Manager::new("children");
-    let peer = Peer::plain();
-    let setup = manager.tell(Agent::dialing(&peer), FOR_EVER).without("VMKIT_AGENT_TOKEN");
+    let setup = manager.tell(Setup::new(), FOR_EVER).without("VMKIT_AGENT_TOKEN");
     let path = setup.file("vmkit-agent-token", format!("{TOKEN}\n"));
     let folder = path.rsplit_once('/').expect("a path").0.to_owned();
     let docker = setup.docker("exec sleep 30");
-    let _agent = setup.env("CREDENTIALS_DIRECTORY", folder).start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) =
+        Agent::registered(setup.env("CREDENTIALS_DIRECTORY", folder));
     // The credential is where the token came from.
     let authorization = session.upgrade.header("Authorization").map(str::to_owned);
     assert_eq!(authorization, Some(format!("Bearer {TOKEN}")));
@@ -203,9 +194,8 @@ fn a_credential_that_was_corrected_needs_no_restart() {
 #[test]
 fn at_rest_the_watchdog_is_fed_along_with_the_heartbeat() {
     let manager = Manager::new("rest");
-    let peer = Peer::plain();
-    let agent = manager.tell(Agent::dialing(&peer), Duration::from_secs(60)).start();
-    let mut session = peer.accept_registered();
+    let (_peer, agent, mut session) =
+        Agent::registered(manager.tell(Setup::new(), Duration::from_secs(60)));
     agent.wait_for_log(&["registered"]);
     rest(&mut session, Duration::from_secs(2));
     let before = sleeps(&agent);

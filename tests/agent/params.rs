@@ -2,16 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Fake, Peer, Session};
+use crate::support::{Agent, Fake, Session, Setup};
 
 const INVALID_PARAMS: i64 = -32602;
 
 fn registered() -> (Agent, Session, Fake) {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker("exit 0");
-    let agent = setup.start();
-    (agent, peer.accept_registered(), docker)
+    let (_peer, agent, session) = Agent::registered(setup);
+    (agent, session, docker)
 }
 
 #[test]
@@ -69,7 +68,7 @@ fn logs_fetch_lets_no_wrong_params_reach_docker() {
         INVALID_PARAMS
     );
 
-    // One that is let through, after which no earlier process can still be about to start.
+    // A request with good parameters. Once it is answered, no earlier process is about to start.
     assert_eq!(session.request(2, "logs_fetch", json!({"container": "web"})).code(), 0);
     assert_eq!(docker.calls().len(), 1, "{:?}", docker.calls());
 }

@@ -125,7 +125,7 @@ fn without_tls_no_proxy_is_asked() {
     }
 }
 
-/// Nor is a name that leads elsewhere dialed, which a proxy would have looked up by itself.
+/// The agent does not dial a name by itself that the proxy would have looked up.
 #[test]
 fn without_tls_the_name_is_looked_up_here() {
     let proxy = Peer::plain();

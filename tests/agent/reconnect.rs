@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Agent, Dial, Frame, PATIENCE, Peer, Session};
+use crate::support::{Agent, Dial, Frame, PATIENCE, Peer, Session, Setup};
 
 #[test]
 fn every_way_to_lose_a_session_leads_to_the_next() {
@@ -20,9 +20,7 @@ fn every_way_to_lose_a_session_leads_to_the_next() {
         }),
     ];
     for (name, lose) in ways {
-        let peer = Peer::plain();
-        let agent = Agent::dialing(&peer).start();
-        let mut session = peer.accept_registered();
+        let (peer, agent, mut session) = Agent::registered(Setup::new());
         session.assert_quiet();
         lose(&mut session);
         drop(session);
@@ -36,18 +34,14 @@ fn every_way_to_lose_a_session_leads_to_the_next() {
 
 #[test]
 fn a_close_is_answered_with_its_code() {
-    let peer = Peer::plain();
-    let _agent = Agent::dialing(&peer).start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     session.send(&Frame::close(1012));
     assert_eq!(session.expect_close(), 1012);
 }
 
 #[test]
 fn after_its_close_the_agent_writes_no_more() {
-    let peer = Peer::plain();
-    let _agent = Agent::dialing(&peer).start();
-    let mut session = peer.accept_registered();
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
     session.send_request(1, "metrics_collect", json!({}));
     session.send(&Frame::new(2, "binary"));
     assert_eq!(session.expect_close(), 1003);

@@ -13,9 +13,7 @@ use crate::support::{
 #[test]
 fn signals_close_the_session_with_1001() {
     for signal in [Signal::TERM, Signal::INT] {
-        let peer = Peer::plain();
-        let mut agent = Agent::dialing(&peer).start();
-        let mut session = peer.accept_registered();
+        let (_peer, mut agent, mut session) = Agent::registered(Setup::new());
         session.assert_quiet();
         agent.signal(signal);
         assert_eq!(session.expect_close(), 1001);
@@ -51,9 +49,7 @@ fn while_register_is_not_acknowledged() {
 /// The agent waits a while for the gateway's side of a close that it began; not when it is to end.
 #[test]
 fn while_another_close_is_not_answered() {
-    let peer = Peer::plain();
-    let mut agent = Agent::dialing(&peer).start();
-    let mut session = peer.accept_registered();
+    let (_peer, mut agent, mut session) = Agent::registered(Setup::new());
     session.send(&Frame::new(opcode::BINARY, "x"));
     assert_eq!(session.expect_close(), 1003);
     agent.assert_exits_on(Signal::TERM);
@@ -61,11 +57,9 @@ fn while_another_close_is_not_answered() {
 
 #[test]
 fn while_docker_runs() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker("sleep 300 & wait");
-    let mut agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, mut agent, mut session) = Agent::registered(setup);
     session.send_request(1, "logs_fetch", json!({"container": "web"}));
     session.send_request(2, "metrics_collect", json!({}));
     let calls = docker.wait_for_calls("", 2);
@@ -79,11 +73,9 @@ fn while_docker_runs() {
 /// The whole of a hostile peer: it takes nothing more, with a reply half sent.
 #[test]
 fn while_the_gateway_does_not_read() {
-    let peer = Peer::plain();
-    let setup = Agent::dialing(&peer);
+    let setup = Setup::new();
     let docker = setup.docker(LARGE_LOG);
-    let mut agent = setup.start();
-    let mut session = peer.accept_registered();
+    let (_peer, mut agent, mut session) = Agent::registered(setup);
     for id in 0..8 {
         session.send_request(id, "logs_fetch", json!({"container": "web"}));
     }

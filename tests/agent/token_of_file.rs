@@ -7,7 +7,7 @@ use crate::support::{Agent, PATIENCE, Peer, PrivateRoot, Setup, TOKEN};
 const CORRECTED: &str = "vmkit-test-corrected";
 const ENV_FILE: &str = "etc/vmkit/agent.env";
 
-/// What is in a file that has this token and this gateway.
+/// The content of a file that has this token and this gateway.
 fn file(token: &str, gateway: &str) -> String {
     format!("# written by cloud-init\nVMKIT_AGENT_TOKEN={token}\nVMKIT_GATEWAY_URL={gateway}\n")
 }

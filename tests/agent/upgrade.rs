@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Download, OWN_VERSION, PATIENCE, Peer, Release, Server, Session, poll_until,
+    Agent, Download, OWN_VERSION, PATIENCE, Peer, Release, Server, Session, Setup, poll_until,
 };
 
 const BUSY: i64 = -32004;
@@ -19,14 +19,18 @@ pub fn params(url: &str, release: &Release) -> Value {
     json!({"version": version, "download_url": url, "checksum_sha256": release.sha256()})
 }
 
-/// An agent that may replace itself, and its first session.
-pub fn installed(peer: &Peer) -> (Agent, Session) {
-    let agent = Agent::dialing(peer).installed().env("VMKIT_UPGRADE_PROBATION_SECS", "6").start();
-    let session = peer.accept_registered();
-    (agent, session)
+/// An agent that may replace itself, and its first session. A new version has two minutes, as by
+/// default: time enough on a busy machine.
+pub fn installed() -> (Peer, Agent, Session) {
+    Agent::registered(Setup::new().installed())
 }
 
-/// What an upgrade leaves behind beside the binary and the one before: nothing.
+/// The same for a new version that is to be rolled back.
+fn with_short_probation() -> (Peer, Agent, Session) {
+    Agent::registered(Setup::new().installed().env("VMKIT_UPGRADE_PROBATION_SECS", "6"))
+}
+
+/// An upgrade leaves no file beside the binary and the previous binary.
 #[track_caller]
 pub fn assert_clean(agent: &Agent, version: &str) {
     let gone = [
@@ -41,16 +45,15 @@ pub fn assert_clean(agent: &Agent, version: &str) {
 
 #[track_caller]
 pub fn register_of(peer: &Peer) -> (Session, Value) {
-    let mut session = peer.accept_upgraded();
-    let register = session.read_register();
+    let (mut session, register) = peer.accept_register(PATIENCE).expect("the agent dials");
     session.acknowledge();
     (session, register)
 }
 
 #[test]
 fn the_next_version_takes_over() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (peer, agent, mut session) = installed();
     let own = fs::read(agent.path("vmkit-agent")).expect("it is installed");
     let next = Release::next();
     let url = server.offer("agent?key=secret", next.bytes.clone(), Download::Whole);
@@ -79,8 +82,8 @@ fn the_next_version_takes_over() {
 
 #[test]
 fn an_upgrade_outlives_the_session_it_was_asked_for_in() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (_agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (peer, _agent, mut session) = installed();
     let slow = Download::Slow(Duration::from_secs(4));
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), slow);
@@ -88,7 +91,7 @@ fn an_upgrade_outlives_the_session_it_was_asked_for_in() {
     session.ping(b"the request is in");
     drop(session);
     let (mut session, register) = register_of(&peer);
-    assert_eq!(register["version"], OWN_VERSION);
+    assert_eq!(register["version"], *OWN_VERSION);
     assert_eq!(session.request(2, "agent_upgrade", params(&url, &next)).code(), BUSY);
     assert_eq!(session.expect_close(), 1001);
     assert_eq!(register_of(&peer).1["version"], *next.version);
@@ -96,8 +99,7 @@ fn an_upgrade_outlives_the_session_it_was_asked_for_in() {
 
 #[test]
 fn wrong_params_start_nothing() {
-    let peer = Peer::plain();
-    let (agent, mut session) = installed(&peer);
+    let (_peer, agent, mut session) = installed();
     let sum = "0".repeat(64);
     for (version, url, checksum) in [
         ("", "https://localhost/a", sum.as_str()),
@@ -125,16 +127,16 @@ fn wrong_params_start_nothing() {
 /// Without an init system nobody restarts anything but the guard.
 #[test]
 fn a_version_that_ends_at_once_is_rolled_back() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (peer, agent, mut session) = with_short_probation();
     let broken = Release::script("exit 1");
     let url = server.offer("broken", broken.bytes.clone(), Download::Whole);
     session.send_request(1, "agent_upgrade", params(&url, &broken));
     assert!(session.response_to(1, PATIENCE).result().is_object());
     assert_eq!(session.expect_close(), 1001);
-    let dial = peer.accept_within(Duration::from_secs(60)).expect("the previous version is back");
-    let mut session = dial.switch();
-    assert_eq!(session.read_register()["version"], OWN_VERSION);
+    let back = peer.accept_register(Duration::from_secs(60));
+    let (mut session, register) = back.expect("the previous version is back");
+    assert_eq!(register["version"], *OWN_VERSION);
     session.acknowledge();
     let told = session.next_notification("upgrade_rolled_back");
     assert_eq!((&told["cause"], &told["banned"]), (&json!("never_started"), &json!(true)));
@@ -153,17 +155,17 @@ fn a_version_that_ends_at_once_is_rolled_back() {
 
 #[test]
 fn a_version_that_is_not_acknowledged_is_rolled_back() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (peer, agent, mut session) = with_short_probation();
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     session.send_request(1, "agent_upgrade", params(&url, &next));
     assert_eq!(session.expect_close(), 1001);
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let mut session = peer.accept_upgraded();
-        let version = session.read_register()["version"].clone();
-        if version == OWN_VERSION {
+        let (mut session, register) = peer.accept_register(PATIENCE).expect("somebody dials");
+        let version = &register["version"];
+        if *version == *OWN_VERSION {
             session.acknowledge();
             session.next_notification("upgrade_rolled_back");
             break;

@@ -1,11 +1,11 @@
-//! What an upgrade's download costs everything else: nothing to speak of.
+//! An upgrade's download does not slow down the rest of the agent.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Agent, Download, Peer, Release, Server};
+use crate::support::{Agent, Download, Release, Server};
 use crate::upgrade::{installed, params};
 
 const UNFIT: i64 = -32012;
@@ -13,8 +13,8 @@ const LARGE: usize = 100 << 20;
 
 #[test]
 fn a_slow_download_is_reported_every_five_seconds() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (_agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (_peer, _agent, mut session) = installed();
     let slow = Download::Slow(Duration::from_secs(13));
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), slow);
@@ -38,8 +38,8 @@ fn a_slow_download_is_reported_every_five_seconds() {
 
 #[test]
 fn a_large_download_leaves_the_loop_free() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (_peer, agent, mut session) = installed();
     let large = Release::unfit(vec![0; LARGE]);
     let url = server.offer("agent", large.bytes.clone(), Download::Slow(Duration::from_secs(5)));
     session.send_request(1, "agent_upgrade", params(&url, &large));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Agent, Download, Peer, Release, Server};
+use crate::support::{Agent, Download, Release, Server, Setup};
 use crate::upgrade::{assert_clean, installed, params};
 
 const BUSY: i64 = -32004;
@@ -24,15 +24,15 @@ fn sealed(url: &str) -> String {
 /// Offers `release`, has the agent take it for `expected`, and looks at what it says.
 #[track_caller]
 fn refuse(release: &Release, how: Download, expected: &Release, code: i64, words: &str) {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (_peer, agent, mut session) = installed();
     let before = fs::read(agent.path("vmkit-agent")).expect("it is installed");
     let url = server.offer("agent", release.bytes.clone(), how);
     session.send_request(1, "agent_upgrade", params(&url, expected));
     let response = session.response_to(1, WITHIN);
     assert_eq!(response.code(), code, "{}", response.message());
     match code {
-        // What is at a loopback address is not for the gateway to know.
+        // The gateway is not told what is at a loopback address.
         DOWNLOAD_FAILED => assert_eq!(response.message(), sealed(&url)),
         _ => assert!(response.message().contains(words), "{}", response.message()),
     }
@@ -63,8 +63,7 @@ fn a_download_that_is_longer_than_it_was_to_be() {
 
 #[test]
 fn a_server_that_is_not_there() {
-    let peer = Peer::plain();
-    let (agent, mut session) = installed(&peer);
+    let (_peer, agent, mut session) = installed();
     let nothing = Release::unfit("");
     let request = params("http://user:pass@127.0.0.1:1/agent?key=secret", &nothing);
     let response = session.request(1, "agent_upgrade", request);
@@ -77,8 +76,8 @@ fn a_server_that_is_not_there() {
 
 #[test]
 fn a_page_that_is_not_found() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (_peer, agent, mut session) = installed();
     let nothing = Release::unfit("");
     let url = server.offer("agent", *b"", Download::Whole).replace("agent", "elsewhere");
     let response = session.request(1, "agent_upgrade", params(&url, &nothing));
@@ -102,7 +101,7 @@ fn part_of_a_binary_with_the_right_checksum() {
     refuse(&part, Download::Whole, &part, UNFIT, &part.version);
 }
 
-/// What is signed with the same key, and of the same version, and another program.
+/// Another program with the same version, signed with the same key.
 #[test]
 fn another_program() {
     let mut other = Release::script("exit");
@@ -133,8 +132,8 @@ fn one_that_fails_when_asked() {
 /// A link in its way is removed, never followed.
 #[test]
 fn a_link_at_the_downloads_place() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (_peer, agent, mut session) = installed();
     let rubbish = Release::unfit("rubbish");
     let target = agent.path("precious");
     fs::write(&target, "precious").expect("the directory is the test's own");
@@ -149,8 +148,8 @@ fn a_link_at_the_downloads_place() {
 
 #[test]
 fn a_second_one_while_the_first_runs() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (_agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (_peer, _agent, mut session) = installed();
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), Download::Stalled);
     session.send_request(1, "agent_upgrade", params(&url, &next));
@@ -161,11 +160,11 @@ fn a_second_one_while_the_first_runs() {
 
 #[test]
 fn without_a_signature_where_a_key_is_set() {
-    let (peer, server) = (Peer::plain(), Server::plain());
+    let server = Server::plain();
     // The key of minisign's own documentation: nothing here is signed with it.
     let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
-    let agent = Agent::dialing(&peer).installed().env("VMKIT_UPGRADE_PUBKEY", key).start();
-    let mut session = peer.accept_registered();
+    let (_peer, agent, mut session) =
+        Agent::registered(Setup::new().installed().env("VMKIT_UPGRADE_PUBKEY", key));
     let next = Release::next();
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let response = session.request(1, "agent_upgrade", params(&url, &next));
@@ -179,8 +178,8 @@ fn without_a_signature_where_a_key_is_set() {
 /// of it; also where a public server redirects there.
 #[test]
 fn a_gateway_does_not_learn_what_listens_on_this_machine() {
-    let (peer, server) = (Peer::plain(), Server::plain());
-    let (agent, mut session) = installed(&peer);
+    let server = Server::plain();
+    let (_peer, agent, mut session) = installed();
     let (page, next) = (Release::unfit("a secret page"), Release::next());
     let url = server.offer("agent", page.bytes.clone(), Download::Whole);
     let missing = url.replace("agent", "elsewhere");
@@ -214,9 +213,9 @@ fn a_gateway_does_not_learn_what_listens_on_this_machine() {
 
 #[test]
 fn any_where_the_owner_has_turned_them_off() {
-    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
-    let agent = Agent::dialing(&peer).installed().env("VMKIT_UPGRADES", "off").start();
-    let mut session = peer.accept_registered();
+    let (server, next) = (Server::plain(), Release::next());
+    let (_peer, agent, mut session) =
+        Agent::registered(Setup::new().installed().env("VMKIT_UPGRADES", "off"));
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     agent.wait_for_log(&["registered as"]);
     let before = agent.log().len();

@@ -1,4 +1,4 @@
-//! Whom an upgrade is taken from: over TLS, through a proxy, and signed by the real minisign.
+//! Where the agent takes an upgrade from: over TLS, through a proxy, and signed by the real minisign.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -11,8 +11,8 @@ use std::thread;
 use serde_json::json;
 
 use crate::support::{
-    Agent, Download, OWN_VERSION, PATIENCE, PUBLIC_NAME, Peer, Release, Server, Setup, TOKEN,
-    poll_until,
+    Agent, Download, OWN_VERSION, PATIENCE, PUBLIC_NAME, Peer, Release, Server, Session, Setup,
+    TOKEN, poll_until,
 };
 use crate::upgrade::{assert_clean, params, register_of};
 
@@ -20,8 +20,17 @@ const DOWNLOAD_FAILED: i64 = -32010;
 const CHECKSUM_MISMATCH: i64 = -32011;
 const FORBIDDEN: i64 = -32014;
 
-fn dialing(peer: &Peer) -> Setup {
-    Agent::dialing(peer).installed().env("VMKIT_UPGRADE_PROBATION_SECS", "6")
+/// An agent that may replace itself.
+fn replaceable() -> Setup {
+    Setup::new().installed()
+}
+
+/// A registered agent that takes no release without a signature, and the signer.
+fn demanding_signatures(setup: Setup) -> (Signer, Peer, Agent, Session) {
+    let signer = Signer::new(&setup);
+    let key = signer.key();
+    let (peer, agent, session) = Agent::registered(setup.env("VMKIT_UPGRADE_PUBKEY", key));
+    (signer, peer, agent, session)
 }
 
 /// An HTTP proxy that makes tunnels on this machine; the heads of the requests it gets.
@@ -63,13 +72,13 @@ fn tunnel(socket: TcpStream, tell: impl FnOnce(String)) -> io::Result<()> {
 
 #[test]
 fn over_tls_through_the_proxy() {
-    let (peer, server, next) = (Peer::plain(), Server::tls(), Release::next());
+    let (server, next) = (Server::tls(), Release::next());
     let (port, heads) = proxy();
-    let setup = dialing(&peer).env("HTTPS_PROXY", format!("http://user:p%40ss@127.0.0.1:{port}"));
+    let setup = replaceable().env("HTTPS_PROXY", format!("http://user:p%40ss@127.0.0.1:{port}"));
     let ca = setup.file("downloads.pem", &server.ca);
     // The gateway is there, the downloads are at localhost.
-    let agent = setup.env("NO_PROXY", "127.0.0.1").env("VMKIT_CA_FILE", ca).start();
-    let mut session = peer.accept_registered();
+    let (peer, agent, mut session) =
+        Agent::registered(setup.env("NO_PROXY", "127.0.0.1").env("VMKIT_CA_FILE", ca));
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let response = session.request(1, "agent_upgrade", params(&url, &next));
     assert_eq!(*response.result(), json!({"status": "upgrading"}));
@@ -90,13 +99,12 @@ fn over_tls_through_the_proxy() {
 /// The upgrader alone has to get through.
 #[test]
 fn what_an_upgrade_starts_does_not_get_the_proxys_password() {
-    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
-    let setup = dialing(&peer).env("HTTPS_PROXY", "http://user:vmkit-test-hush@127.0.0.1:1/");
+    let (server, next) = (Server::plain(), Release::next());
+    let setup = replaceable().env("HTTPS_PROXY", "http://user:vmkit-test-hush@127.0.0.1:1/");
     let restart = setup.file("restart.env", "");
     let setup =
         setup.env("VMKIT_RESTART_CMD", format!("env > {restart}.new; mv {restart}.new {restart}"));
-    let agent = setup.env("NO_PROXY", "*").start();
-    let mut session = peer.accept_registered();
+    let (_peer, agent, mut session) = Agent::registered(setup.env("NO_PROXY", "*"));
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let response = session.request(1, "agent_upgrade", params(&url, &next));
     assert_eq!(*response.result(), json!({"status": "upgrading"}));
@@ -124,11 +132,10 @@ fn what_an_upgrade_starts_does_not_get_the_proxys_password() {
 /// A proxy would see all of it, and its localhost is another.
 #[test]
 fn not_through_the_proxy_where_there_is_no_tls() {
-    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
+    let (server, next) = (Server::plain(), Release::next());
     let (port, heads) = proxy();
-    let setup = dialing(&peer).env("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
-    let _agent = setup.start();
-    let mut session = peer.accept_registered();
+    let setup = replaceable().env("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
+    let (_peer, _agent, mut session) = Agent::registered(setup);
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let response = session.request(1, "agent_upgrade", params(&url, &next));
     assert_eq!(*response.result(), json!({"status": "upgrading"}));
@@ -139,14 +146,12 @@ fn not_through_the_proxy_where_there_is_no_tls() {
 /// leads to an address inside.
 #[test]
 fn a_public_servers_answer_is_told_and_not_where_it_leads() {
-    let (peer, server, next) = (Peer::plain(), Server::tls(), Release::next());
+    let (server, next) = (Server::tls(), Release::next());
     let (port, _heads) = proxy();
-    let setup = dialing(&peer).env("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
+    let setup = replaceable().env("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
     let ca = setup.file("downloads.pem", &server.ca);
     let setup = setup.env("NO_PROXY", "127.0.0.1").env("VMKIT_CA_FILE", ca);
-    let signer = Signer::new(&setup);
-    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()).start();
-    let mut session = peer.accept_registered();
+    let (_signer, _peer, agent, mut session) = demanding_signatures(setup);
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let public = |url: &str| url.replace("localhost", PUBLIC_NAME);
     let missing = public(&url).replace("agent", "elsewhere");
@@ -177,9 +182,8 @@ fn a_public_servers_answer_is_told_and_not_where_it_leads() {
 
 #[test]
 fn not_from_a_server_that_nobody_vouches_for() {
-    let (peer, server, next) = (Peer::plain(), Server::tls(), Release::next());
-    let agent = dialing(&peer).start();
-    let mut session = peer.accept_registered();
+    let (server, next) = (Server::tls(), Release::next());
+    let (_peer, agent, mut session) = Agent::registered(replaceable());
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let response = session.request(1, "agent_upgrade", params(&url, &next));
     assert_eq!(response.code(), DOWNLOAD_FAILED);
@@ -223,7 +227,7 @@ impl Signer {
     }
 }
 
-/// What a signature has to say of `version` for this machine.
+/// The trusted comment that a signature of `version` needs on this machine.
 fn comment(version: &str) -> String {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -235,11 +239,8 @@ fn comment(version: &str) -> String {
 
 #[test]
 fn with_a_signature_that_verifies() {
-    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
-    let setup = dialing(&peer);
-    let signer = Signer::new(&setup);
-    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()).start();
-    let mut session = peer.accept_registered();
+    let (server, next) = (Server::plain(), Release::next());
+    let (signer, peer, agent, mut session) = demanding_signatures(replaceable());
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let good = signer.signature_over(&next.bytes, &comment(&next.version));
     let tampered = String::from_utf8(good.clone()).expect("it is text");
@@ -266,11 +267,8 @@ fn with_a_signature_that_verifies() {
 /// Good signatures over the right file, that were made for something else.
 #[test]
 fn not_with_a_signature_that_is_for_something_else() {
-    let (peer, server, next) = (Peer::plain(), Server::plain(), Release::next());
-    let setup = dialing(&peer);
-    let signer = Signer::new(&setup);
-    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()).start();
-    let mut session = peer.accept_registered();
+    let (server, next) = (Server::plain(), Release::next());
+    let (signer, _peer, agent, mut session) = demanding_signatures(replaceable());
     let url = server.offer("agent", next.bytes.clone(), Download::Whole);
     let needed = comment(&next.version);
     for other in [
@@ -295,18 +293,15 @@ fn not_with_a_signature_that_is_for_something_else() {
 /// An old release that was signed when it was new.
 #[test]
 fn no_lower_version_unless_its_signature_says_that_it_replaces_this_one() {
-    let (peer, server, lower) = (Peer::plain(), Server::plain(), Release::lower());
-    let setup = dialing(&peer);
-    let signer = Signer::new(&setup);
-    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", signer.key()).start();
-    let mut session = peer.accept_registered();
+    let (server, lower) = (Server::plain(), Release::lower());
+    let (signer, peer, agent, mut session) = demanding_signatures(replaceable());
     let url = server.offer("agent", lower.bytes.clone(), Download::Whole);
     let bound = comment(&lower.version);
     for comment in [bound.clone(), format!("{bound} replaces 9.9.9")] {
         server.offer_beside(&url, "agent.minisig", signer.signature_over(&lower.bytes, &comment));
         let response = session.request(1, "agent_upgrade", params(&url, &lower));
         assert_eq!(response.code(), FORBIDDEN, "{}", response.message());
-        let advice = format!("{bound} replaces {OWN_VERSION}");
+        let advice = format!("{bound} replaces {}", *OWN_VERSION);
         for words in ["lower than the running", &lower.version, &advice] {
             assert!(response.message().contains(words), "{}", response.message());
         }
@@ -314,7 +309,7 @@ fn no_lower_version_unless_its_signature_says_that_it_replaces_this_one() {
     }
     assert!(fs::read(agent.path("vmkit-agent")).is_ok_and(|there| there != lower.bytes));
 
-    let back = format!("{bound} replaces {OWN_VERSION}");
+    let back = format!("{bound} replaces {}", *OWN_VERSION);
     server.offer_beside(&url, "agent.minisig", signer.signature_over(&lower.bytes, &back));
     let response = session.request(2, "agent_upgrade", params(&url, &lower));
     assert_eq!(*response.result(), json!({"status": "upgrading"}));
@@ -324,12 +319,10 @@ fn no_lower_version_unless_its_signature_says_that_it_replaces_this_one() {
 /// On the machine itself its owner may do all of it, signed as a key asks for.
 #[test]
 fn by_hand_with_upgrades_off_to_a_lower_version() {
-    let (peer, server, lower) = (Peer::plain(), Server::plain(), Release::lower());
-    let setup = dialing(&peer).env("VMKIT_UPGRADES", "off");
-    let signer = Signer::new(&setup);
+    let (server, lower) = (Server::plain(), Release::lower());
+    let setup = replaceable().env("VMKIT_UPGRADES", "off");
+    let (signer, _peer, agent, mut session) = demanding_signatures(setup);
     let key = signer.key();
-    let agent = setup.env("VMKIT_UPGRADE_PUBKEY", &key).start();
-    let mut session = peer.accept_registered();
     let url = server.offer("agent", lower.bytes.clone(), Download::Whole);
     let refused = session.request(1, "agent_upgrade", params(&url, &lower));
     assert_eq!(refused.code(), FORBIDDEN, "{}", refused.message());

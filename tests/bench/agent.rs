@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::PATIENCE;
-use crate::workplace::{MARK, kill_marked, starting};
+use crate::workplace::{MARK, kill, starting};
 use crate::world::World;
 
 /// Which docker the agent finds.
@@ -145,7 +145,7 @@ impl Drop for Agent {
         let _starting = starting();
         let _ = self.child.kill();
         let _ = self.child.wait();
-        kill_marked(|mark| Path::new(mark) == self.mark);
+        kill(|mark| Path::new(mark) == self.mark);
         if std::thread::panicking() {
             let log = fs::read_to_string(self.mark.with_extension("log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().rev().take(10).collect();

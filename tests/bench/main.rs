@@ -11,7 +11,6 @@ mod docker;
 mod fake;
 mod figures;
 mod gateway;
-mod support;
 mod table;
 mod workplace;
 mod world;
@@ -29,6 +28,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use table::{Row, Table};
+use vmkit_test_support as support;
 use world::World;
 
 const USAGE: &str = "\

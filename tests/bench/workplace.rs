@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use crate::docker;
+use crate::support::kill_marked;
 
 /// The variable by which a process that the bench started is known.
 pub const MARK: &str = "VMKIT_TEST_BENCH";
@@ -86,28 +86,16 @@ impl Drop for Workplace {
 }
 
 fn clean(directory: &Path) {
-    kill_marked(|mark| Path::new(mark).starts_with(directory));
+    kill(|mark| Path::new(mark).starts_with(directory));
     docker::remove_all();
     let _ = fs::remove_dir_all(directory);
 }
 
 /// Kills the processes whose mark is like this.
-pub fn kill_marked(like: impl Fn(&str) -> bool) {
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
-        else {
-            continue;
-        };
-        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-        let mut variables = environment.split(|byte| *byte == 0);
-        let marked = variables.any(|variable| {
-            let mark = std::str::from_utf8(variable).ok();
-            let mark = mark.and_then(|text| text.strip_prefix(MARK)?.strip_prefix('='));
-            mark.is_some_and(&like)
-        });
-        if marked {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
+pub fn kill(like: impl Fn(&str) -> bool) {
+    kill_marked(|variable| {
+        let mark = std::str::from_utf8(variable).ok();
+        let mark = mark.and_then(|text| text.strip_prefix(MARK)?.strip_prefix('='));
+        mark.is_some_and(&like)
+    });
 }

@@ -1,4 +1,4 @@
-//! What the gateway, or whoever is in its place, makes of the upgrade request.
+//! Answers to the upgrade request: by the gateway, or by another server in its place.
 
 use crate::{gateway::Gateway, machine::Machine, support::TOKEN};
 

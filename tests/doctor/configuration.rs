@@ -267,7 +267,7 @@ fn comment_in_another_encoding() {
     findings.examine().assert_sound();
 }
 
-/// Nobody waits for a pipe's other end.
+/// Doctor does not wait for the other end of a pipe.
 #[test]
 fn pipes_in_the_place_of_files() {
     let gateway = Gateway::good("now");

@@ -18,13 +18,13 @@ pub struct Gateway {
     ended: Arc<AtomicBool>,
     /// How the sessions came to their end: the close code, or what else the doctor sent.
     ends: Arc<Mutex<Vec<String>>>,
-    /// What each dial had for `Authorization`.
+    /// The `Authorization` header of each dial.
     tokens: Arc<Mutex<Vec<String>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
-    /// One that takes whoever comes, and whose clock is off by so much, as `date` understands it.
+    /// A gateway that accepts every agent. Its clock is off by `skew`, in the words of `date`.
     pub fn good(skew: &str) -> Gateway {
         let date = http_date(skew);
         let tokens = Arc::<Mutex<Vec<String>>>::default();
@@ -42,13 +42,13 @@ impl Gateway {
         gateway
     }
 
-    /// One that gives everybody this answer.
+    /// A gateway that gives every agent this answer.
     pub fn refusing(head: &str) -> Gateway {
         let head = format!("{head}\nDate: {}", http_date("now"));
         Gateway::answering(Peer::plain(), None, move |dial, _| dial.refuse(&head))
     }
 
-    /// One that shows this certificate, and is good to whoever trusts it.
+    /// A gateway that shows this certificate, and accepts every agent that trusts it.
     pub fn tls(identity: &Identity) -> Gateway {
         let peer = Peer::plain();
         Gateway::answering(peer, Some(identity.clone()), |mut dial, ends| {

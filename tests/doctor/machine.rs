@@ -39,7 +39,7 @@ pub struct Finding {
 }
 
 impl Machine {
-    /// One whose agent dials this URL.
+    /// A machine whose agent dials this URL.
     pub fn dialing(url: &str) -> Machine {
         let assignments = [
             format!("VMKIT_AGENT_TOKEN={TOKEN}"),
@@ -97,7 +97,7 @@ impl Machine {
         self
     }
 
-    /// What doctor says, which is the same for people and for programs.
+    /// Doctor's findings, which have to be the same for people and for programs.
     #[track_caller]
     pub fn examine(&self) -> Findings {
         let (text, text_status) = self.run(&[]);
@@ -118,7 +118,7 @@ impl Machine {
             .collect();
         println!("{}", text.join("\n"));
         assert_eq!(report["version"], env!("CARGO_PKG_VERSION"));
-        // One line each, and one more.
+        // A line for each check, and the verdict.
         assert_eq!(text.len(), checks.len() + 1, "{text:#?}");
         for (line, finding) in text.iter().zip(&checks) {
             let mut words = line.split_whitespace();

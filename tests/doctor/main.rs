@@ -1,9 +1,7 @@
 //! `vmkit-agent doctor` on machines that are broken on purpose, each in a root of its own: the first
 //! FAIL names the true cause, people and programs read the same, and no secret is in either.
 
-#[allow(unused_imports, reason = "this binary uses its own part of the support code")]
-#[path = "../agent/support/mod.rs"]
-mod support;
+use vmkit_test_support as support;
 
 mod gateway;
 mod machine;

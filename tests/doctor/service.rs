@@ -48,7 +48,7 @@ fn service_that_is_masked() {
         .assert_first_fail("service", &["masked", "sudo systemctl unmask vmkit-agent && sudo"]);
 }
 
-/// As when the configuration was corrected and nobody has restarted it.
+/// The configuration was corrected, and nobody has restarted the agent.
 #[test]
 fn service_that_is_not_registered() {
     let gateway = Gateway::good("now");
@@ -162,7 +162,7 @@ fn systemd_that_can_not_be_asked() {
     machine.examine().assert_first_fail("service", &["systemctl", "no bus"]);
 }
 
-/// What runs was started from a file that has made way for another version since.
+/// The running program was started from a file that another version has replaced since.
 #[test]
 fn agent_that_was_replaced_and_not_restarted() {
     let gateway = Gateway::good("now");

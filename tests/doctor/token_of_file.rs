@@ -20,7 +20,7 @@ fn the_gateway_of_the_shell_never_gets_the_token_of_the_file() {
     findings.of("shell").assert("WARN", &["VMKIT_GATEWAY_URL", "the service's"]);
     assert_eq!(gateway.tokens(), twice(TOKEN));
 
-    // Nor where the file has no gateway: then it is the default, which is away here.
+    // The same where the file has no gateway. The default gateway can't be reached here.
     let token = format!("VMKIT_AGENT_TOKEN={TOKEN}");
     let findings = machine().env_file(Some(&[&token])).examine();
     findings.of("gateway-url").assert("PASS", &["wss://gateway.vmkit.dev/api/daemon"]);

@@ -69,7 +69,7 @@ fn a_credential_is_token_enough() {
     assert!(!cell.read(ENV_FILE).contains("VMKIT_AGENT_TOKEN"));
 }
 
-/// One of them does it all, and the others say so.
+/// One of several installations does all the work, and the others say so.
 #[test]
 fn several_at_once_do_not_meet() {
     let cell = Cell::bare();

@@ -1,4 +1,4 @@
-//! What the install script does with what it gets, and fails to get, from a release server.
+//! The install script and a release server: good answers, bad answers and no answers.
 
 use super::support::{NAME, Release, SHELLS, Script, TOKEN, said};
 
@@ -121,7 +121,7 @@ fn a_server_that_is_not_there_is_named() {
 fn a_name_that_has_no_address_is_named() {
     let [dash, busybox] = SHELLS.map(Script::with_curl);
     let wget = Script::with_curl(SHELLS[0]).without("curl");
-    // As they were captured: no test asks the machine's name servers.
+    // Captured outputs: no test asks the machine's name servers.
     for script in [&dash, &busybox] {
         let said = "curl: (6) Could not resolve host: vmkit-test.invalid";
         script.fake("curl", &format!("echo '{said}' >&2; exit 6"));

@@ -27,7 +27,7 @@ fn without_an_init_system_it_installs_and_says_how_to_run_it() {
     assert!(installed.expect("it was copied") == own.expect("it runs"));
     assert_eq!(cell.read(ENV_FILE), format!("VMKIT_AGENT_TOKEN={TOKEN}\n"));
 
-    // What it knows by now need not be given again, and nothing is written again.
+    // A known setting need not be given again, and no file is written again.
     let again = cell.agent(&["install"], &[]);
     succeeded(&again);
     assert!(

@@ -94,7 +94,7 @@ fn a_file_is_installed_without_a_network() {
     }
 }
 
-/// Who may write to the folder changes the file as soon as it was read.
+/// A user who may write to the folder changes the file as soon as it was read.
 #[test]
 fn what_was_verified_is_what_is_installed() {
     // The tools of busybox are its own.

@@ -106,7 +106,7 @@ fn a_local_files_checksums_are_verified_too() {
     }
 }
 
-/// What `make dist` leaves, and `make release` on it.
+/// The files that `make dist` makes, and `make release` on them.
 struct Built {
     scratch: Scratch,
 }
@@ -117,7 +117,7 @@ impl Built {
         let program = built.scratch.write(NAME, Release::program());
         let mut chmod = Command::new("chmod");
         assert!(run(chmod.arg("755").arg(program), "coreutils").status.success());
-        // As a release has it: a line for each of its files.
+        // A release has a line for each of its files.
         let line = sums(Release::program().as_bytes());
         built.scratch.write("SHA256SUMS", line.lines().nth(1).expect("ours").to_owned() + "\n");
         let mut installer = Command::new(repository("dist/build/installer"));
@@ -140,7 +140,7 @@ impl Built {
         assert!(names.all(|name| !name.ends_with(".minisig")), "{}", said(&output));
     }
 
-    /// What the signature of a file says, if it is this key's.
+    /// The trusted comment of a file's signature, if it was made with this key.
     #[track_caller]
     fn comment(&self, name: &str, signer: &Signer) -> String {
         let mut minisign = Command::new("minisign");

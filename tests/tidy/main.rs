@@ -46,6 +46,28 @@ fn the_agent_has_one_thread() {
     none(in_the_agent(&["std::thread", "thread::spawn(", "thread::scope(", "thread::Builder"]));
 }
 
+/// The compiler does not warn of a library's public items that nobody uses.
+#[test]
+fn a_helper_of_the_tests_is_used() {
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned).collect()
+    };
+    let all: Vec<String> = rust_files("tests").iter().flat_map(|file| words(&file.text)).collect();
+    none(rust_files("tests/support").iter().flat_map(|file| {
+        let unused = |line: &str| {
+            let item = line
+                .trim_start()
+                .strip_prefix("pub ")
+                .and_then(|item| item.strip_prefix("const ").or(Some(item))?.split_once(' '));
+            let name = item.filter(|(kind, _)| lists("fn struct enum static", kind));
+            let name = name.and_then(|(_, rest)| words(rest).into_iter().next());
+            name.is_some_and(|name| all.iter().filter(|word| **word == name).count() < 2)
+        };
+        let places: Vec<_> = file.lines_where(unused).collect();
+        places.into_iter().map(|place| format!("{place}: no test uses it"))
+    }));
+}
+
 #[test]
 fn what_is_left_to_do_is_an_issue() {
     // In halves: this file is searched too.

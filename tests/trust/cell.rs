@@ -7,10 +7,11 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::thread;
 
 use crate::support::agent_program;
+pub use crate::support::said;
 
 /// Where the agent is installed, where the one before it is kept, and what is remembered.
 pub const INSTALLED: &str = "/usr/local/bin/vmkit-agent";
@@ -18,7 +19,7 @@ pub const PREVIOUS: &str = "/usr/local/bin/vmkit-agent.prev";
 pub const STATE_FOLDER: &str = "/var/lib/vmkit-agent";
 pub const STATE: &str = "/var/lib/vmkit-agent/upgrade.json";
 pub const ENV_FILE: &str = "/etc/vmkit/agent.env";
-/// What a start of the service runs, of a systemd that is none.
+/// The commands that the faked systemd runs at a start of the service.
 pub const ON_START: &str = "/run/on-start";
 
 /// Says to a test that it is inside.
@@ -114,16 +115,10 @@ pub fn root(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// What the program under test says to root, and whether it succeeds.
+/// Runs the program under test as root: whether it succeeds, and its words.
 pub fn agent(arguments: &[&str]) -> (bool, String) {
     let output = root(&agent_program(), arguments).output().expect("the agent was built");
     (output.status.success(), said(&output))
-}
-
-/// All that a command has said.
-pub fn said(output: &Output) -> String {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
 }
 
 /// The permissions of a file or folder, as an octal number.
@@ -134,7 +129,7 @@ pub fn mode(path: impl AsRef<Path>) -> String {
     format!("{:o}", file.mode() & 0o7777)
 }
 
-/// What is in a folder; nothing where there is none.
+/// The files in a folder; nothing where there is no such folder.
 pub fn files_in(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()

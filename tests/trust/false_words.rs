@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::{fs, thread};
 
 use crate::cell::{self, ENV_FILE, INSTALLED, in_a_cell};
-use crate::golden::{TRIAL, on_trial};
+use crate::golden::{V0_1_0, on_trial};
 use crate::guard::Guard;
 use crate::support::TOKEN;
 
@@ -78,7 +78,7 @@ fn another_user_logs_it_as_the_agents_process() {
 #[test]
 fn a_guard_that_is_to_wait_for_ever() {
     in_a_cell(|| {
-        let (next, _) = on_trial(TRIAL);
+        let (next, _) = on_trial(V0_1_0.trial);
         let mut guard = Guard::of(&next, Some(u64::MAX));
         if guard.is_armed() {
             assert!(guard.sleeps(), "{}", guard.log());

@@ -1,4 +1,4 @@
-//! What earlier versions have remembered of their upgrades, as they wrote it (tests/fixtures).
+//! The states of upgrades that this version and earlier versions have written (tests/fixtures).
 
 use std::fs;
 
@@ -7,12 +7,48 @@ use serde_json::{Value, json};
 use crate::cell::{self, INSTALLED, PREVIOUS, STATE};
 use crate::support::Release;
 
-/// Version 0.1.0's, by what had happened.
-pub const UNFINISHED: &str = include_str!("../fixtures/state/0.1.0-unfinished.json");
-pub const TRIAL: &str = include_str!("../fixtures/state/0.1.0-trial.json");
-pub const ROLLING_BACK: &str = include_str!("../fixtures/state/0.1.0-rolling-back.json");
-pub const UNREPORTED: &str = include_str!("../fixtures/state/0.1.0-rolled-back-unreported.json");
-pub const REPORTED: &str = include_str!("../fixtures/state/0.1.0-rolled-back-reported.json");
+/// The states that one version has written, by what had happened.
+pub struct Golden {
+    /// A download was under way.
+    pub unfinished: &'static str,
+    pub trial: &'static str,
+    /// The previous program was about to be put back.
+    pub rolling_back: &'static str,
+    /// The gateway did not know of the roll-back yet.
+    pub unreported: &'static str,
+    pub reported: &'static str,
+}
+
+macro_rules! golden {
+    ($version:literal) => {
+        Golden {
+            unfinished: include_str!(concat!("../fixtures/state/", $version, "-unfinished.json")),
+            trial: include_str!(concat!("../fixtures/state/", $version, "-trial.json")),
+            rolling_back: include_str!(concat!(
+                "../fixtures/state/",
+                $version,
+                "-rolling-back.json"
+            )),
+            unreported: include_str!(concat!(
+                "../fixtures/state/",
+                $version,
+                "-rolled-back-unreported.json"
+            )),
+            reported: include_str!(concat!(
+                "../fixtures/state/",
+                $version,
+                "-rolled-back-reported.json"
+            )),
+        }
+    };
+}
+
+pub const V0_1_0: Golden = golden!("0.1.0");
+/// This version's; a release renames the files.
+pub const UNRELEASED: Golden = golden!("unreleased");
+/// The same trial, after the gateway has refused the `register` of the new version.
+pub const UNRELEASED_REFUSED: &str =
+    include_str!("../fixtures/state/unreleased-trial-refused.json");
 
 pub fn parsed(golden: &str) -> Value {
     serde_json::from_str(golden).expect("an agent has written it")

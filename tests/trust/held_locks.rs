@@ -12,7 +12,8 @@ use crate::site::{
 use crate::stranger::Stranger;
 use crate::support::{OWN_VERSION, PATIENCE, Release, Session, TOKEN, agent_program, poll_until};
 
-/// What earlier versions have locked. The installed program will be the previous one.
+/// The files and folders that earlier versions have locked. The installed program becomes the
+/// previous one.
 const TARGETS: [&str; 5] = [INSTALLED, STATE_FOLDER, "/etc", "/usr/local/bin", "/var/lib"];
 
 /// A machine that an earlier version was on, and a stranger for each of the targets.
@@ -26,7 +27,7 @@ fn lock_all(strangers: &mut [Stranger]) {
     strangers.iter_mut().for_each(Stranger::locks);
 }
 
-/// What is in there, beside the programs, is for nobody else to open.
+/// Only root can open the files in this folder, but for the programs.
 #[track_caller]
 fn assert_private(folder: &str) {
     let mut files = cell::files_in(folder);
@@ -118,7 +119,7 @@ fn an_installation_is_not_held_up() {
         cell::write("/run/token", TOKEN);
         let (succeeded, said) = cell::agent(&["install", "--token-file", "/run/token"]);
         assert!(succeeded, "{said}");
-        assert!(said.contains(OWN_VERSION), "{said}");
+        assert!(said.contains(*OWN_VERSION), "{said}");
     });
 }
 

@@ -2,43 +2,17 @@
 //! install and uninstall leave them alone.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Stdio};
 
 use crate::cell::{self, INSTALLED, ON_START, in_a_cell, install};
 use crate::site::{gateway, run_agent};
 use crate::stranger::Stranger;
+use crate::support::look_alike::{self, TRACES};
 use crate::support::{PATIENCE, is_running, poll_until};
-
-/// Leaves a file of whoever runs it; says that it is the agent, or waits.
-const EVIL: &str = r#"
-    #include <fcntl.h>
-    #include <stdio.h>
-    #include <unistd.h>
-
-    int main(int count, char **arguments)
-    {
-        char trace[64];
-        snprintf(trace, sizeof trace, "/tmp/traces/%d", getpid());
-        close(open(trace, O_CREAT | O_WRONLY, 0644));
-        if (count > 1)
-            return puts("vmkit-agent 0.1.0") < 0;
-        for (;;)
-            pause();
-    }
-"#;
-const TRACES: &str = "/tmp/traces";
 
 /// In a namespace of their own, any user can have any file under any name.
 fn evil_under_the_agents_name() -> Stranger {
-    let mut compiler = Command::new("cc");
-    compiler.args(["-x", "c", "-o", "/tmp/evil", "-"]).stdin(Stdio::piped());
-    let mut compiler = compiler.spawn().expect("ring is built with it too");
-    let mut stdin = compiler.stdin.take().expect("a pipe");
-    stdin.write_all(EVIL.as_bytes()).expect("it reads all");
-    drop(stdin);
-    assert!(compiler.wait().expect("our child").success());
+    look_alike::build("/tmp/evil".as_ref());
     Stranger::has_run("mkdir -m 777 \"$1\"", &[TRACES]);
     let mount = format!("mount --bind /tmp/evil {INSTALLED} && exec {INSTALLED}");
     let evil = Stranger::runs("exec unshare -Urm sh -c \"$1\"", &[&mount]);
@@ -75,7 +49,7 @@ fn doctor_and_what_is_mounted_over_the_installed_program() {
         let said = doctor();
         assert_root_has_not_run_evil(&said);
         assert_no_agent_but(&evil, &said);
-        // Nor where a service is looked for that is stopped.
+        // The same where doctor looks for a service that is stopped.
         cell::systemd();
         assert_root_has_not_run_evil(&doctor());
     });
@@ -92,7 +66,7 @@ fn doctor_and_the_installed_program_run_by_another_user() {
     });
 }
 
-/// What root runs is still the agent, whoever else runs something.
+/// Root's process is the agent, whatever other users run.
 #[test]
 fn doctor_and_the_agent_beside_anothers() {
     in_a_cell(|| {

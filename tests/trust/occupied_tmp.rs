@@ -23,7 +23,7 @@ fn upgrade_in_spite_of(script: &str) -> (String, Vec<String>) {
     (name, site.agent.log())
 }
 
-/// Not to be removed by `unlink`, which is what has to be said.
+/// `unlink` can't remove a folder, and the error has to say so.
 #[test]
 fn a_folder() {
     in_a_cell(|| {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::cell::{self, INSTALLED, PREVIOUS, in_a_cell, install};
-use crate::golden::{self, TRIAL};
+use crate::golden::{self, V0_1_0};
 use crate::guard::Guard;
 use crate::site::{Site, expect_roll_back, gateway};
 use crate::stranger::Stranger;
@@ -19,7 +19,7 @@ const SCRIPT: &str = "export VMKIT_DOCKER_BIN=/tmp/evil-docker; exec sleep infin
 #[track_caller]
 fn roll_back(pid: u32) {
     let peer = gateway();
-    let (next, mut state) = golden::on_trial(TRIAL);
+    let (next, mut state) = golden::on_trial(V0_1_0.trial);
     state["trial"]["agent"] = json!(pid);
     golden::remember(&state);
     let guard = Guard::of(&next, None);

@@ -6,9 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::cell::{self, PREVIOUS, STATE, in_a_cell, install};
-use crate::golden::{
-    self, REPORTED, ROLLING_BACK, TRIAL, UNFINISHED, UNREPORTED, on_trial, remember, remembered,
-};
+use crate::golden::{self, UNRELEASED, UNRELEASED_REFUSED, V0_1_0, on_trial, remember, remembered};
 use crate::guard::Guard;
 use crate::site::{Site, expect_roll_back, gateway, run_agent};
 use crate::support::{Agent, PATIENCE, Peer, Release, Session, poll_until};
@@ -19,7 +17,7 @@ fn assert_not_damaged(agent: &Agent) {
     assert!(!log.iter().any(|line| line.contains("damaged")), "{log:#?}");
 }
 
-/// What no version knows yet, wherever there is room for it.
+/// Adds members that no version knows, in every object.
 fn with_unknown_members(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -33,8 +31,23 @@ fn with_unknown_members(value: &mut Value) {
 
 #[test]
 fn a_trial_of_0_1_0_is_confirmed() {
+    is_confirmed(V0_1_0.trial);
+}
+
+#[test]
+fn a_trial_of_this_version_is_confirmed() {
+    is_confirmed(UNRELEASED.trial);
+}
+
+/// Also where the gateway has refused it before.
+#[test]
+fn a_refused_trial_of_this_version_is_confirmed() {
+    is_confirmed(UNRELEASED_REFUSED);
+}
+
+fn is_confirmed(golden: &str) {
     in_a_cell(|| {
-        let (next, mut state) = on_trial(TRIAL);
+        let (next, mut state) = on_trial(golden);
         // Time enough on a busy machine.
         state["trial"]["probation"] = json!(120);
         remember(&state);
@@ -48,11 +61,11 @@ fn a_trial_of_0_1_0_is_confirmed() {
     });
 }
 
-/// The same with what later versions may add.
+/// The same with members that later versions may add.
 #[test]
 fn a_trial_of_a_later_version_is_rolled_back() {
     in_a_cell(|| {
-        let (_, mut state) = on_trial(TRIAL);
+        let (_, mut state) = on_trial(V0_1_0.trial);
         // An unknown stage could be anything; this one is known.
         with_unknown_members(&mut state);
         remember(&state);
@@ -64,20 +77,51 @@ fn a_trial_of_a_later_version_is_rolled_back() {
 
 #[test]
 fn a_roll_back_of_0_1_0_that_was_cut_short_is_finished() {
+    is_finished(V0_1_0.rolling_back, ("unacknowledged", false));
+}
+
+#[test]
+fn a_roll_back_of_this_version_that_was_cut_short_is_finished() {
+    is_finished(UNRELEASED.rolling_back, ("refused", false));
+}
+
+/// The gateway is told the cause, and whether the program is banned.
+fn is_finished(golden: &str, (cause, banned): (&str, bool)) {
     in_a_cell(|| {
-        on_trial(ROLLING_BACK);
+        on_trial(golden);
         let (peer, agent) = (gateway(), run_agent());
-        expect_roll_back(&peer);
+        let told = expect_roll_back(&peer);
+        assert_eq!((&told["cause"], &told["banned"]), (&json!(cause), &json!(banned)));
         assert_not_damaged(&agent);
-        assert!(fs::metadata(PREVIOUS).is_err(), "it has been put back");
+        assert_eq!(fs::read(INSTALLED).ok(), fs::read(PREVIOUS).ok(), "it has been put back");
+    });
+}
+
+/// The guard has no more than the state to tell the cause by.
+#[test]
+fn a_refused_trial_of_this_version_is_rolled_back_as_refused() {
+    in_a_cell(|| {
+        let peer = gateway();
+        let (next, _) = on_trial(UNRELEASED_REFUSED);
+        Guard::of(&next, None).expect_roll_back(&peer);
+        assert_eq!(remembered()["rolled_back"][0]["cause"], "refused");
     });
 }
 
 #[test]
 fn an_upgrade_of_0_1_0_that_was_cut_short_is_cleaned_up_after() {
+    is_cleaned_up_after(V0_1_0.unfinished);
+}
+
+#[test]
+fn an_upgrade_of_this_version_that_was_cut_short_is_cleaned_up_after() {
+    is_cleaned_up_after(UNRELEASED.unfinished);
+}
+
+fn is_cleaned_up_after(golden: &str) {
     in_a_cell(|| {
         install();
-        let state = golden::parsed(UNFINISHED);
+        let state = golden::parsed(golden);
         let version = state["unfinished"].as_str().expect("a version");
         let half = format!("/tmp/vmkit-agent-{version}");
         cell::write(&half, "half a download");
@@ -104,10 +148,20 @@ fn registered(golden: &str) -> (Peer, Agent, Session) {
 
 #[test]
 fn a_roll_back_of_0_1_0_is_reported_once() {
+    is_reported_once(V0_1_0.unreported, ("unacknowledged", false));
+}
+
+#[test]
+fn a_roll_back_of_this_version_is_reported_once() {
+    is_reported_once(UNRELEASED.unreported, ("refused", false));
+}
+
+fn is_reported_once(golden: &str, (cause, banned): (&str, bool)) {
     in_a_cell(|| {
-        let (_, agent, mut session) = registered(UNREPORTED);
+        let (_, agent, mut session) = registered(golden);
         let told = session.next_notification("upgrade_rolled_back");
-        let golden = golden::parsed(UNREPORTED)["rolled_back"][0].clone();
+        assert_eq!((&told["cause"], &told["banned"]), (&json!(cause), &json!(banned)));
+        let golden = golden::parsed(golden)["rolled_back"][0].clone();
         assert_eq!(told["version"], golden["version"]);
         assert_eq!(told["checksum_sha256"], golden["checksum"]);
         assert_eq!(told["reason"], golden["reason"]);
@@ -120,11 +174,20 @@ fn a_roll_back_of_0_1_0_is_reported_once() {
 
 #[test]
 fn a_roll_back_of_0_1_0_that_was_reported_is_only_remembered() {
+    is_only_remembered(V0_1_0.reported);
+}
+
+#[test]
+fn a_roll_back_of_this_version_that_was_reported_is_only_remembered() {
+    is_only_remembered(UNRELEASED.reported);
+}
+
+fn is_only_remembered(golden: &str) {
     in_a_cell(|| {
-        let (_, agent, mut session) = registered(REPORTED);
+        let (_, agent, mut session) = registered(golden);
         session.assert_quiet();
         assert_not_damaged(&agent);
-        let golden = &golden::parsed(REPORTED)["rolled_back"][0];
+        let golden = &golden::parsed(golden)["rolled_back"][0];
         assert_eq!(remembered()["rolled_back"][0]["checksum"], golden["checksum"]);
     });
 }
@@ -147,11 +210,19 @@ fn what_may_be_missing_is_no_damage() {
             state
         };
         for member in ["since", "probation", "starts", "stage", "restart", "agent", "previous"] {
-            let said = doctor(&without(TRIAL, &format!("/trial/{member}")));
+            let said = doctor(&without(V0_1_0.trial, &format!("/trial/{member}")));
             assert!(said.contains("on probation"), "without {member}:\n{said}");
         }
+        for member in ["process", "refused"] {
+            let said = doctor(&without(UNRELEASED_REFUSED, &format!("/trial/{member}")));
+            assert!(said.contains("on probation"), "without {member}:\n{said}");
+        }
+        for member in ["cause", "banned", "times"] {
+            let said = doctor(&without(UNRELEASED.reported, &format!("/rolled_back/0/{member}")));
+            assert!(said.contains("was rolled back"), "without {member}:\n{said}");
+        }
         for member in ["reason", "at", "reported"] {
-            let said = doctor(&without(REPORTED, &format!("/rolled_back/0/{member}")));
+            let said = doctor(&without(V0_1_0.reported, &format!("/rolled_back/0/{member}")));
             assert!(said.contains("was rolled back"), "without {member}:\n{said}");
         }
     });
@@ -162,7 +233,7 @@ fn what_may_be_missing_is_no_damage() {
 fn the_least_that_a_trial_can_be_is_rolled_back() {
     in_a_cell(|| {
         let peer = gateway();
-        let (next, state) = on_trial(TRIAL);
+        let (next, state) = on_trial(V0_1_0.trial);
         let trial = json!({
             "version": state["trial"]["version"], "checksum": state["trial"]["checksum"],
             "installed": state["trial"]["installed"]
@@ -176,7 +247,7 @@ fn the_least_that_a_trial_can_be_is_rolled_back() {
 #[track_caller]
 fn spoil(content: &[u8]) {
     let peer = gateway();
-    let (next, _) = on_trial(TRIAL);
+    let (next, _) = on_trial(V0_1_0.trial);
     let mut guard = Guard::of(&next, Some(1));
     assert!(guard.is_armed(), "{}", guard.log());
     fs::write(STATE, content).expect("it is there");
@@ -196,7 +267,7 @@ fn garbage_during_the_watch() {
 
 #[test]
 fn half_a_file_during_the_watch() {
-    in_a_cell(|| spoil(&TRIAL.as_bytes()[..TRIAL.len() / 2]));
+    in_a_cell(|| spoil(&V0_1_0.trial.as_bytes()[..V0_1_0.trial.len() / 2]));
 }
 
 #[test]
@@ -204,25 +275,25 @@ fn nothing_in_the_file_during_the_watch() {
     in_a_cell(|| spoil(b""));
 }
 
-/// As after a power cut: the unit files that 0.1.0 left for the next boot name a state and a
+/// After a power cut: the unit files that 0.1.0 left for the next boot name a state and a
 /// checksum, and no more.
 #[test]
 fn garbage_before_the_guard_starts() {
     in_a_cell(|| {
         let peer = gateway();
-        let (next, _) = on_trial(TRIAL);
+        let (next, _) = on_trial(V0_1_0.trial);
         fs::write(STATE, "garbage").expect("it is there");
         let guard = Guard::of(&next, None);
         assert_says_so(&guard.expect_roll_back(&peer));
     });
 }
 
-/// As of an agent that somebody had started from there once.
+/// Somebody has started an agent from another path once.
 #[test]
 fn a_trial_of_another_program_is_its_own_business() {
     in_a_cell(|| {
         install();
-        let mut state = golden::parsed(TRIAL);
+        let mut state = golden::parsed(V0_1_0.trial);
         state["trial"]["installed"] = json!("/opt/vmkit-agent");
         state["trial"]["previous"] = json!("/opt/vmkit-agent.prev");
         remember(&state);

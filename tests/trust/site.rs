@@ -48,13 +48,18 @@ impl Site {
     /// Asks for an upgrade; the error's code and message, or none.
     #[track_caller]
     pub fn upgrade(&mut self, release: &Release) -> Option<(i64, String)> {
-        let url = self.server.offer("agent", release.bytes.clone(), Download::Whole);
+        self.ask_for_upgrade(release, Download::Whole);
+        let response = self.session.response_to(1, PATIENCE);
+        response.error.map(|error| (error.code, error.message))
+    }
+
+    /// Asks without waiting for the answer.
+    pub fn ask_for_upgrade(&mut self, release: &Release, how: Download) {
+        let url = self.server.offer("agent", release.bytes.clone(), how);
         let params = json!({
             "version": release.version, "download_url": url, "checksum_sha256": release.sha256()
         });
         self.session.send_request(1, "agent_upgrade", params);
-        let response = self.session.response_to(1, PATIENCE);
-        response.error.map(|error| (error.code, error.message))
     }
 
     /// Upgrades at root's shell, where the agent is left to be restarted. What that has said.
@@ -113,8 +118,8 @@ pub fn run_agent() -> Agent {
 #[track_caller]
 pub fn expect_previous(peer: &Peer) -> Session {
     poll_until("the previous version", COME_BACK, || {
-        let mut session = peer.accept_within(COME_BACK).expect("somebody dials").switch();
-        if session.read_register()["version"] == OWN_VERSION {
+        let (mut session, register) = peer.accept_register(COME_BACK).expect("somebody dials");
+        if register["version"] == *OWN_VERSION {
             session.acknowledge();
             return Some(session);
         }
@@ -123,10 +128,10 @@ pub fn expect_previous(peer: &Peer) -> Session {
     })
 }
 
-/// The same, and it tells that the other version was rolled back.
+/// The same, and it tells that the other version was rolled back: in these words.
 #[track_caller]
-pub fn expect_roll_back(peer: &Peer) {
-    expect_previous(peer).next_notification("upgrade_rolled_back");
+pub fn expect_roll_back(peer: &Peer) -> Value {
+    expect_previous(peer).next_notification("upgrade_rolled_back")
 }
 
 /// The folder of the state as earlier versions have made it: for everybody to look into.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::support::{Gateway, Kind, PATIENCE, Release, Server, TOKEN, Vm, scratch};
 
-/// As on the page that people copy it from.
+/// The user-data as on the page from which people copy it.
 const USER_DATA: &str = include_str!("../../dist/cloud-init.yaml");
 const INSTANCE: &str = "i-0123456789";
 
-/// What people put in the place of what is there, and what keeps the test on this machine.
+/// The values that people fill in, and changes that keep the test on this machine.
 fn user_data(gateway: &Gateway, release: &str) -> String {
     let environment = format!("VMKIT_GATEWAY_URL={}\n      VMKIT_CA_FILE={ROOTS}", gateway.url);
     let replacements = [
@@ -25,7 +25,7 @@ fn user_data(gateway: &Gateway, release: &str) -> String {
     })
 }
 
-/// What curl trusts, and the agent here too.
+/// The certificates that curl trusts; here the agent does too.
 const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A new machine of a cloud, which boots for the first time.

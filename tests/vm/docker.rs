@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Kind, PATIENCE, Scene, UNIT, Vm, poll_until};
 
-/// What the Engine is made of, taken from the test machine.
+/// The programs of the Engine, copied from the test machine.
 const PROGRAMS: [&str; 5] = ["docker", "dockerd", "containerd", "containerd-shim-runc-v2", "runc"];
 
 /// Apart from the network, which is the test machine's: the Engine would put its bridges in order.
@@ -69,7 +69,7 @@ fn stops_and_starts() {
     vm.sh("systemctl start docker");
     poll_until("the container", PATIENCE, || (metrics()["container_count"] == 1).then_some(()));
     assert_eq!(logs().expect("it has logs again")["lines"][0]["text"], "hello");
-    // The same agent, in the same session.
+    // It is still the same agent, in the same session.
     assert_eq!(vm.main_pid(UNIT), pid);
     assert!(gateway.events(mark, "disconnected").is_empty());
 }

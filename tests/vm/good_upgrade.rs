@@ -37,7 +37,7 @@ fn replaces_the_agent_and_is_confirmed() {
     assert_eq!(gateway.events(mark, "registered").len(), 1);
     assert_eq!(gateway.events(mark, "violation").len(), 0);
 
-    // It is the installed version now, and on no probation.
+    // It is the installed version now, and not on probation.
     let (mark, said) = (gateway.mark(), vm.journal(UNIT).len());
     vm.reboot();
     gateway.wait_for_register(mark, &new.version, PATIENCE);

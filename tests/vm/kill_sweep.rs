@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::support::{Bare, Download, Gateway, PATIENCE, Release, Server, sha256, version_of};
+use vmkit_test_support::{Moment, Share, Took};
+
+use crate::support::{
+    Bare, Download, Gateway, PATIENCE, Release, Server, poll_until, sha256, version_of,
+};
 
 const WORKERS: u32 = 3;
 
@@ -16,7 +20,7 @@ fn of_the_agent() {
     sweep(60, Bare::kill_agent);
 }
 
-/// As when the machine loses its power.
+/// All processes end at once, as at a power cut.
 #[test]
 fn of_everything() {
     sweep(40, Bare::kill_everything);
@@ -31,22 +35,11 @@ fn sweep(points: u32, kill: fn(&mut Bare)) {
         for worker in 0..WORKERS {
             let (world, stages) = (&world, &stages);
             scope.spawn(move || {
-                let mut whole = world.undisturbed(&format!("whole-{worker}"));
-                for point in (worker..points).step_by(WORKERS as usize) {
-                    // What this machine takes now, not a minute ago.
-                    if point % 10 == worker {
-                        whole = world.undisturbed(&format!("whole-{point}"));
-                    }
-                    // Every other one after the download, which takes most of the time.
-                    let (from, duration) = match point % 2 {
-                        0 => ("", whole.all),
-                        _ => (DOWNLOADED, whole.rest),
-                    };
-                    // A little beyond the end.
-                    let delay = duration * point / points * 11 / 10;
-                    let stage = world.killed(&format!("killed-{point}"), from, delay, kill);
+                let measure = |point| world.undisturbed(&format!("whole-{point}"));
+                Share { points, worker, workers: WORKERS }.sweep(measure, |moment| {
+                    let stage = world.killed(moment, kill);
                     *stages.lock().expect("no holder panics").entry(stage).or_default() += 1;
-                }
+                });
             });
         }
     });
@@ -57,7 +50,7 @@ fn sweep(points: u32, kill: fn(&mut Bare)) {
     }
 }
 
-/// What the log says after each stage, in their order.
+/// The log's words after each stage, in their order.
 const STAGES: [&str; 7] =
     ["requested", DOWNLOADED, "tested", "version kept", "swapped", "trial of version", "confirmed"];
 const DOWNLOADED: &str = "verified";
@@ -67,14 +60,6 @@ struct World {
     server: Server,
     old: Release,
     new: Release,
-}
-
-/// How long an upgrade takes up to the new version's register.
-struct Took {
-    /// From the request.
-    all: Duration,
-    /// From the end of the download.
-    rest: Duration,
 }
 
 impl World {
@@ -90,19 +75,16 @@ impl World {
         Took { all: registered - asked, rest: registered.saturating_duration_since(downloaded) }
     }
 
-    /// Kills an upgrade, so long after the log has these words in it. What the log had come to.
-    fn killed(
-        &self,
-        instance: &str,
-        from: &str,
-        delay: Duration,
-        kill: fn(&mut Bare),
-    ) -> &'static str {
+    /// Kills an upgrade at this moment. What the log had come to.
+    fn killed(&self, moment: Moment, kill: fn(&mut Bare)) -> &'static str {
+        let instance = &format!("killed-{}", moment.point);
         let mut bare = self.start(instance);
         self.ask(instance, &self.new);
-        wait_for_log(&bare, from);
-        // Here a time is what the test is about.
-        thread::sleep(delay);
+        if moment.downloaded {
+            wait_for_log(&bare, DOWNLOADED);
+        }
+        // The time of the kill is the subject of the test.
+        thread::sleep(moment.delay);
         kill(&mut bare);
         let log = bare.log();
         let stage = STAGES.into_iter().rev().find(|stage| log.contains(stage));
@@ -164,12 +146,12 @@ impl World {
         let end = Instant::now() + PATIENCE;
         while left() != (Vec::new(), None) {
             assert!(Instant::now() < end, "left after the clean-up: {:?}", left());
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(std::time::Duration::from_millis(20));
         }
         self.assert_whole(bare);
     }
 
-    /// What was killed stands in no later upgrade's way.
+    /// A later upgrade works.
     #[track_caller]
     fn assert_upgrades(&self, bare: &Bare, instance: &str, from: &str) {
         let to = if from == self.old.version { &self.new } else { &self.old };
@@ -184,9 +166,7 @@ impl World {
 
 #[track_caller]
 fn wait_for_log(bare: &Bare, words: &str) {
-    let end = Instant::now() + PATIENCE;
-    while !bare.log().contains(words) {
-        assert!(Instant::now() < end, "no {words:?} in the log:\n{}", bare.log());
-        thread::sleep(Duration::from_millis(1));
-    }
+    poll_until(&format!("{words:?} in the log"), PATIENCE, || {
+        bare.log().contains(words).then_some(())
+    });
 }

@@ -73,7 +73,7 @@ fn the_machine_during_the_probation_of_one_that_is_refused() {
     gateway.wait_for_notification(mark, "upgrade_rolled_back", PATIENCE);
 }
 
-/// Nor does the watch depend on the new binary, which may not run at all.
+/// The watch does not depend on the new binary, which may not run at all.
 #[test]
 fn the_machine_during_the_probation_of_one_that_does_not_run() {
     let scene = Scene::with_short_probation();

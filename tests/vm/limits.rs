@@ -33,7 +33,7 @@ fn all_of_the_work_goes_on_under_the_unit_it_installs() {
     assert_eq!(vm.sh(&format!("stat --format '%a %U:%G' {INSTALLED}")), "750 UNKNOWN:staff");
     assert_serves(gateway);
 
-    // And what the unit is for.
+    // The agent still does its work.
     let agent = format!("nsenter --target {} --mount", vm.main_pid(UNIT));
     for path in ["/usr/bin/vmkit-test", "/etc/vmkit-test", "/root/vmkit-test", "/boot/vmkit-test"] {
         let made = vm.try_sh(&format!("{agent} touch {path}"));

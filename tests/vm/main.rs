@@ -9,6 +9,7 @@ mod docker;
 mod empty;
 mod openrc;
 mod limits;
+mod look_alike;
 mod own_unit;
 mod service;
 

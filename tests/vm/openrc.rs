@@ -100,7 +100,7 @@ fn an_installation_puts_right_what_it_finds() {
     let scene = installed();
     let Scene { vm, gateway, .. } = &scene;
 
-    // One that was cut short has left the old one running.
+    // An installation that was cut short has left the old agent running.
     vm.install(&new.program, BROUGHT);
     vm.sh(&format!("{BROUGHT} install --no-start"));
     let mark = gateway.mark();

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{BROUGHT, PATIENCE, Release, Scene, UNIT, Vm};
+use crate::support::{BROUGHT, PATIENCE, Release, Scene, UNIT, Vm, poll_until};
 
 #[test]
 fn installs_itself_once_and_leaves_nothing() {
@@ -48,13 +48,17 @@ fn takes_the_place_of_the_reference_unit() {
     assert_eq!(gateway.events(mark, "registered").len(), 1, "one restart is all it takes");
 }
 
-/// As when it was cut short between a file and the restart.
+/// An installation was cut short between a file and the restart.
 #[test]
 fn takes_up_what_an_installation_has_left_undone() {
     let scene = Scene::installed_by_itself(Vm::boot());
     let Scene { vm, gateway, .. } = &scene;
-    // The kernel's times of a start are inexact.
-    thread::sleep(Duration::from_secs(4));
+    // The kernel's times of a start are inexact, so `install` takes a file for newer than the agent
+    // only where it is newer by more than two seconds.
+    let age = format!("ps -o etimes= -p {}", vm.main_pid(UNIT));
+    poll_until("an agent that is older than that", PATIENCE, || {
+        (vm.sh(&age).trim().parse::<u32>().expect("seconds") > 3).then_some(())
+    });
     vm.sh(&format!("VMKIT_LOG_LEVEL=debug {BROUGHT} install --no-start"));
     let (pid, mark) = (vm.main_pid(UNIT), gateway.mark());
     scene.install();
@@ -97,7 +101,7 @@ fn is_started_anew_when_it_hangs() {
     vm.sh("systemctl daemon-reload; systemctl restart vmkit-agent");
     gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
 
-    // One that has nothing to do is alive. Here a time is what the test is about.
+    // An idle agent feeds its watchdog. The time is the subject of the test.
     thread::sleep(WATCHDOG * 3);
     assert_eq!(vm.property(UNIT, "NRestarts"), "0");
 

@@ -8,7 +8,7 @@ use crate::support::{
     Download, INSTALLED, PATIENCE, PREVIOUS, Release, SHORT_PROBATION, Scene, UNIT,
 };
 
-/// What a roll-back may take beyond the probation: of 150 s, 120 are the default probation's.
+/// How long a roll-back may take after the end of the probation: 150 s less 120 s of probation.
 const SLACK: Duration = Duration::from_secs(30);
 
 /// A version that no release has.
@@ -59,7 +59,7 @@ fn one_whose_register_is_refused() {
     assert_rolled_back(&scene, mark, &new, ("refused", false));
 }
 
-/// What the new version can't reach, the old one might. An outage bans nothing.
+/// The previous version might reach a gateway that the new version can't. An outage bans no version.
 #[test]
 fn one_that_finds_no_gateway() {
     let scene = Scene::with_short_probation();

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::{Scratch, TOKEN, said};
+use vmkit_test_support::{ENTER_ROOT, Scratch, TOKEN, agent_program, said};
 
 /// systemd's commands, of a service manager that does as it is told and writes it down.
 const SYSTEMCTL: &str = r#"#!/bin/sh
@@ -88,12 +88,12 @@ impl Cell {
         output
     }
 
-    /// What runs it.
+    /// The command that runs the agent in there.
     pub fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         self.prefixed(&["timeout", "60"], arguments, environment)
     }
 
-    /// What runs it at the terminal that its standard input is.
+    /// The same at a terminal, which is to be its standard input.
     pub fn at_a_terminal(&self, arguments: &[&str]) -> Command {
         self.prefixed(&["setsid", "--ctty", "timeout", "--foreground", "60"], arguments, &[])
     }
@@ -110,32 +110,26 @@ impl Cell {
             mount --rbind /usr "$root/usr"
             mount --bind "$root/local" "$root/usr/local"
             mount -o "remount,bind,$local" "$root/usr/local"
-            mount --rbind /proc "$root/proc"
-            for name in bin sbin lib lib64; do
-                if [ -L "/$name" ]; then
-                    ln -sfn "$(readlink "/$name")" "$root/$name"
-                elif [ -d "/$name" ]; then
-                    mkdir -p "$root/$name"
-                    mount --bind "/$name" "$root/$name"
-                fi
-            done
-            : >"$root/dev/null"
-            mount --bind /dev/null "$root/dev/null"
-            : >"$root/vmkit-test/vmkit-agent"
-            mount --bind "$program" "$root/vmkit-test/vmkit-agent"
-            exec chroot "$root" /vmkit-test/vmkit-agent "$@"
+            devices=null
         "#;
         let local = if self.read_only { "ro" } else { "rw" };
         let mut command = Command::new(prefix[0]);
         command.args(&prefix[1..]);
-        command.args(["unshare", "--mount", "/bin/sh", "-euc", SCRIPT, "sh"]);
+        command.args([
+            "unshare",
+            "--mount",
+            "/bin/sh",
+            "-euc",
+            &format!("{SCRIPT}{ENTER_ROOT}"),
+            "sh",
+        ]);
         command.arg(&self.root).arg(agent_program()).arg(local).args(arguments);
         command.env_clear().env("PATH", "/vmkit-test/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.envs(environment.iter().copied());
         command
     }
 
-    /// What the service manager was told since this was last asked.
+    /// The commands to the service manager since this function was last called.
     pub fn calls(&self) -> Vec<String> {
         let path = self.path("/vmkit-test/calls");
         let calls = fs::read_to_string(&path).unwrap_or_default();
@@ -159,7 +153,7 @@ impl Cell {
         format!("{:o}", file.permissions().mode() & 0o7777)
     }
 
-    /// Where that is outside.
+    /// The path of this file outside the root.
     pub fn path(&self, path: &str) -> PathBuf {
         let path = path.trim_start_matches('/');
         self.root.join(
@@ -178,12 +172,6 @@ impl Cell {
         tree.sort();
         tree
     }
-}
-
-/// The agent's path; `VMKIT_AGENT_BIN` puts another build to the test.
-pub fn agent_program() -> String {
-    std::env::var("VMKIT_AGENT_BIN")
-        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_vmkit-agent").to_owned())
 }
 
 fn list(folder: &Path, into: &mut Vec<String>) {

@@ -3,39 +3,28 @@
 
 mod cell;
 mod release;
-#[path = "../../agent/support/scratch.rs"]
-mod scratch;
 mod script;
 mod terminal;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-pub use cell::{Cell, agent_program};
+pub use cell::Cell;
 pub use release::{NAME, Release, sums};
-pub use scratch::Scratch;
 pub use script::{SHELLS, Script};
 pub use terminal::Terminal;
-
-/// No argument and no output may ever hold this.
-pub const TOKEN: &str = "vmkit-test-token-3f9ac1";
+pub use vmkit_test_support::{Scratch, TOKEN, agent_program, said};
 
 /// A file of the repository's.
 pub fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// What a command did; it must not take long, and must be installed.
+/// Runs a command that does not take long; `package` is where to get its program.
 #[track_caller]
 pub fn run(command: &mut Command, package: &str) -> Output {
     command.output().unwrap_or_else(|error| {
         let program = command.get_program().to_string_lossy();
         panic!("{program}: {error}; as root on a Debian: apt-get install {package}")
     })
-}
-
-/// All that a command has said.
-pub fn said(output: &Output) -> String {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
 }

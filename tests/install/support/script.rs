@@ -49,7 +49,7 @@ impl Script {
         script.on_machine(&machine)
     }
 
-    /// As `make dist` makes it with this release key.
+    /// The script as `make dist` makes it with this release key.
     pub fn with_release_key(mut self, key: &str) -> Script {
         let file = self.scratch.path().join("install.sh");
         let mut installer = Command::new(repository("dist/build/installer"));
@@ -60,7 +60,7 @@ impl Script {
         self
     }
 
-    /// And the real minisign to verify with.
+    /// Puts the real minisign on `PATH`, to verify with.
     pub fn with_minisign(self) -> Script {
         self.link("minisign");
         self
@@ -110,7 +110,7 @@ impl Script {
         self.check(&output)
     }
 
-    /// As it comes from curl, or its first part, by standard input.
+    /// Runs the script, or its first part, from standard input, as `curl ... | sh` does.
     #[track_caller]
     pub fn pipe(&self, text: &[u8], arguments: &[&str]) -> Output {
         let mut command = self.command();
@@ -129,7 +129,7 @@ impl Script {
         Some(text.lines().map(str::to_owned).collect())
     }
 
-    /// What was left in the folder for temporary files.
+    /// The files that were left in the folder for temporary files.
     pub fn litter(&self) -> usize {
         fs::read_dir(self.scratch.path().join("tmp")).expect("the test's own").count()
     }

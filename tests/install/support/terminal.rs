@@ -11,9 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Termios, tcgetattr};
-
-/// How long anything that should happen at once may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+use vmkit_test_support::PATIENCE;
 
 pub struct Terminal {
     keyboard: File,
@@ -107,7 +105,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It leads a group of its own, in which all that it has started is.
+        // The program leads a group of its own, with all that it has started.
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             let group = Pid::from_child(&self.child);
             let _ = kill_process_group(group, Signal::KILL);

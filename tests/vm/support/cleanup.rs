@@ -25,7 +25,7 @@ const SCRIPT: &str = r#"
     rm -rf "$2"
 "#;
 
-/// What each container and image of this run is to be labelled with.
+/// The label of each container and image of this run.
 pub fn label() -> &'static str {
     &watch().label
 }

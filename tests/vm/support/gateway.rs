@@ -11,8 +11,7 @@ use serde_json::Value;
 
 use super::{PATIENCE, scratch};
 
-/// No journal may ever hold this.
-pub const TOKEN: &str = "vmkit-test-token-3f9ac1";
+pub use vmkit_test_support::TOKEN;
 
 pub struct Gateway {
     pub url: String,

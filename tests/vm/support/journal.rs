@@ -24,7 +24,7 @@ pub fn parse(text: &str) -> Vec<Line> {
         let entry: Value = serde_json::from_str(line).expect("journalctl prints JSON");
         let field = |name: &str| match &entry[name] {
             Value::String(text) => text.clone(),
-            // What is not text comes as an array of bytes.
+            // A field that is not text comes as an array of bytes.
             Value::Array(bytes) => {
                 let bytes: Vec<u8> =
                     bytes.iter().filter_map(|byte| byte.as_u64()?.try_into().ok()).collect();

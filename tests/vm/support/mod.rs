@@ -13,37 +13,23 @@ mod image;
 mod journal;
 mod releases;
 mod scene;
-mod server;
 mod shell;
 mod systemd;
 mod vm;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use bare::Bare;
 pub use empty::Empty;
 pub use gateway::{Gateway, Refusal, TOKEN};
 pub use releases::{Release, sha256, version_of};
 pub use scene::{BROUGHT, INSTALLED, PREVIOUS, SHORT_PROBATION, Scene, UNIT, short_probation};
-pub use server::{Download, Server};
 pub use vm::{Kind, Vm};
+pub use vmkit_test_support::{Download, Server, poll_until};
 
 /// How long anything that should happen at once may take on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Asks `probe` until it has something, and panics, naming `what`, when `within` is over.
-#[track_caller]
-pub fn poll_until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + within;
-    loop {
-        if let Some(found) = probe() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not seen within {within:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
 
 /// Where cargo builds; the test binary is `<target>/<profile>/deps/vm-<hash>`.
 fn target() -> PathBuf {
@@ -51,7 +37,7 @@ fn target() -> PathBuf {
     program.ancestors().nth(3).expect("cargo's layout").to_owned()
 }
 
-/// What the tests keep from run to run.
+/// The folder that the tests keep from run to run.
 fn cache() -> PathBuf {
     let cache = target().join("vm");
     std::fs::create_dir_all(&cache).unwrap_or_else(|error| panic!("{}: {error}", cache.display()));

@@ -69,7 +69,7 @@ impl Release {
     }
 }
 
-/// What the program itself says.
+/// The version that the program prints.
 #[track_caller]
 pub fn version_of(program: &Path) -> String {
     let name = program.display().to_string();
@@ -124,8 +124,6 @@ fn build(version: &str) -> PathBuf {
     cargo.args(["--target", &triple]).arg("--target-dir").arg(&target).current_dir(&copy);
     cargo.env("RUSTFLAGS", "-Ctarget-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "symbols");
-    // It hashes itself at every start during a probation.
-    cargo.args(["--config", "profile.dev.package.sha2.opt-level=3"]);
     let built = shell::run_command(cargo, b"");
     assert!(built.ok, "building version {version}: {}", built.stderr);
     // The next build will put its own in the same place.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// What a program left behind.
+/// The outcome of a program.
 #[derive(Debug)]
 pub struct Output {
     pub ok: bool,

@@ -1,4 +1,4 @@
-//! What systemd and its journal say about a machine.
+//! Questions to a machine's systemd and its journal.
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::shell::{self, Output, docker};
 use super::{PATIENCE, cleanup, image, poll_until, unique};
 
-/// What a machine's first process is.
+/// The kind of a machine's first process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Systemd,

@@ -1,9 +1,10 @@
-//! What every test of the real agent stands on: a peer that speaks raw WebSocket, and a process guard.
+//! Shared by all test binaries: a peer that speaks raw WebSocket, an agent that ends with its test,
+//! fakes, containers, downloads. A helper that only one binary needs lives in that binary.
 //!
 //! The peer is not tungstenite: a test that used the agent's own WebSocket code turned round would
 //! agree with each of its mistakes. Nothing here sleeps to wait for something: it polls, with a deadline
 //! that is a bound on failure, not an expectation.
-#![allow(dead_code, reason = "each subject uses its own part of the support code")]
+#![forbid(unsafe_code)]
 
 mod agent;
 mod container;
@@ -12,17 +13,19 @@ mod frame;
 mod hostile;
 mod log;
 mod log_line;
+pub mod look_alike;
 mod peer;
 mod private_root;
 mod release;
 mod response;
 mod scratch;
 mod session;
-#[path = "../../vm/support/server.rs"]
 mod server;
 mod stream;
+mod sweep;
 mod tls;
 
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 pub use agent::{Agent, Setup, TOKEN, agent_program};
@@ -32,26 +35,40 @@ pub use frame::{Frame, opcode};
 pub use hostile::{Unresponsive, name_server, narrow_listener};
 pub use log_line::{LogLine, assert_same_lines, texts};
 pub use peer::{Dial, Peer};
-pub use private_root::PrivateRoot;
+pub use private_root::{ENTER_ROOT, PrivateRoot};
 pub use release::{OWN_VERSION, Release};
+pub use scratch::{Scratch, kill_marked};
 pub use server::{Download, PUBLIC_NAME, Server};
 pub use session::{End, Session};
 pub use stream::Lost;
+pub use sweep::{Moment, Share, Took};
 pub use tls::{Authority, Identity};
 
 /// How long anything that should happen at once may take on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks `probe` until it has something, and panics, naming `what`, when `within` is over.
+#[track_caller]
 pub fn poll_until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
+        let asked = Instant::now();
         if let Some(found) = probe() {
             return found;
         }
         assert!(Instant::now() < deadline, "{what}: not seen within {within:?}");
-        std::thread::sleep(Duration::from_millis(2));
+        // A probe that starts a process has to leave the processor to others.
+        std::thread::sleep(asked.elapsed().clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     }
+}
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// All that a command has said.
+pub fn said(output: &Output) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
 }
 
 /// Whether a process with this id is there and more than a zombie.

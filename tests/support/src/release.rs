@@ -2,11 +2,17 @@
 
 use std::fs;
 use std::process::{self, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::agent_program;
 
-pub const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version in the agent's manifest.
+pub static OWN_VERSION: LazyLock<&str> = LazyLock::new(|| {
+    let (_, version) = MANIFEST.split_once("\nversion = \"").expect("a package has a version");
+    version.split('"').next().expect("split yields one part")
+});
+const MANIFEST: &str = include_str!("../../../Cargo.toml");
 
 /// A binary that calls itself this version.
 #[derive(Clone)]
@@ -25,7 +31,7 @@ impl Release {
         Release::calling_itself(fresh_version())
     }
 
-    /// The same with a version that is lower than the own one, however often it is asked for.
+    /// The same with a version that is lower than the agent's own.
     pub fn lower() -> Release {
         let version = fresh_version();
         // A pre-release of 0: there is nothing lower.
@@ -56,7 +62,7 @@ impl Release {
         Release { version, bytes: script.into_bytes() }
     }
 
-    /// What is offered under a fresh version, and is none.
+    /// A file that is offered under a fresh version, and is no release.
     pub fn unfit(bytes: impl Into<Vec<u8>>) -> Release {
         Release { version: fresh_version(), bytes: bytes.into() }
     }

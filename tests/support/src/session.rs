@@ -191,6 +191,22 @@ impl Session {
     /// Reads the first message of the session; its params.
     #[track_caller]
     pub fn read_register(&mut self) -> Value {
+        let text = self.next_text();
+        self.take_register(&text)
+    }
+
+    /// The same; nothing where the agent ends before it has sent its `register`.
+    #[track_caller]
+    pub fn try_read_register(&mut self) -> Option<Value> {
+        match self.try_next(PATIENCE) {
+            Ok(text) => Some(self.take_register(&text)),
+            Err(End::Closed(_) | End::Lost(Lost::EndOfFile | Lost::Broken(_))) => None,
+            Err(end) => panic!("no message: {end:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn take_register(&mut self, text: &str) -> Value {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Register {
@@ -199,8 +215,7 @@ impl Session {
             method: String,
             params: Value,
         }
-        let text = self.next_text();
-        let register: Register = serde_json::from_str(&text)
+        let register: Register = serde_json::from_str(text)
             .unwrap_or_else(|error| panic!("no register: {text:?}: {error}"));
         assert_eq!((&*register.jsonrpc, &*register.method), ("2.0", "register"), "{text}");
         assert!(!register.id.get().starts_with(['n', '{', '[', 't', 'f']), "{text}");

@@ -7,6 +7,29 @@ use std::{fs, os::unix::net::UnixDatagram, path::PathBuf, process::Command};
 
 use super::scratch::Scratch;
 
+/// The end of a shell script that becomes `$program`, with the script's arguments, inside `$root`,
+/// which has the machine's `/usr` already: mounts the rest of the machine's programs, `/proc` and
+/// `$devices`, and runs `vmkit-test/prepare` where this file is in the root.
+pub const ENTER_ROOT: &str = r#"
+    mount --rbind /proc "$root/proc"
+    for name in bin sbin lib lib64; do
+        if [ -L "/$name" ]; then
+            ln -sfn "$(readlink "/$name")" "$root/$name"
+        elif [ -d "/$name" ]; then
+            mkdir -p "$root/$name"
+            mount --bind "/$name" "$root/$name"
+        fi
+    done
+    for device in $devices; do
+        : >"$root/dev/$device"
+        mount --bind "/dev/$device" "$root/dev/$device"
+    done
+    : >"$root/vmkit-test/vmkit-agent"
+    mount --bind "$program" "$root/vmkit-test/vmkit-agent"
+    if [ -e "$root/vmkit-test/prepare" ]; then . "$root/vmkit-test/prepare"; fi
+    exec chroot "$root" /vmkit-test/vmkit-agent "$@"
+"#;
+
 pub struct PrivateRoot {
     pub path: PathBuf,
 }
@@ -37,7 +60,7 @@ impl PrivateRoot {
         self.write("vmkit-test/prepare", commands);
     }
 
-    /// What a syslog daemon would hold open: `/dev/log`.
+    /// Binds `/dev/log`, as a syslog daemon does.
     pub fn bind_dev_log(&self) -> UnixDatagram {
         let path = self.path.join("dev/log");
         let _ = fs::remove_file(&path);
@@ -50,29 +73,13 @@ impl PrivateRoot {
             root=$1 scratch=$2 program=$3; shift 3
             mount --make-rprivate /
             mount --rbind /usr "$root/usr"
-            mount --rbind /proc "$root/proc"
-            for name in bin sbin lib lib64; do
-                if [ -L "/$name" ]; then
-                    ln -sfn "$(readlink "/$name")" "$root/$name"
-                elif [ -d "/$name" ]; then
-                    mkdir -p "$root/$name"
-                    mount --bind "/$name" "$root/$name"
-                fi
-            done
-            for device in null zero urandom; do
-                : > "$root/dev/$device"
-                mount --bind "/dev/$device" "$root/dev/$device"
-            done
             mkdir -p "$root$scratch"
             mount --bind "$scratch" "$root$scratch"
-            : > "$root/vmkit-test/vmkit-agent"
-            mount --bind "$program" "$root/vmkit-test/vmkit-agent"
-            if [ -e "$root/vmkit-test/prepare" ]; then . "$root/vmkit-test/prepare"; fi
-            exec chroot "$root" /vmkit-test/vmkit-agent "$@"
+            devices="null zero urandom"
         "#;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", "unshare", "--mount"]);
-        command.args(["/bin/sh", "-euc", SCRIPT, "sh"]);
+        command.args(["/bin/sh", "-euc", &format!("{SCRIPT}{ENTER_ROOT}"), "sh"]);
         command.args([&self.path, scratch.path()]).arg(program);
         command
     }

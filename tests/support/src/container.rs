@@ -18,7 +18,7 @@ use std::{
 use super::{LogLine, scratch::Scratch};
 
 const PREFIX: &str = "vmkit-test-agent-";
-/// What scripts may call; all of it is busybox.
+/// The programs that scripts may call; busybox is all of them.
 const APPLETS: [&str; 9] = ["cat", "head", "seq", "sh", "sleep", "test", "tr", "true", "false"];
 
 pub struct Container {
@@ -32,17 +32,18 @@ struct Image {
 }
 
 impl Container {
-    /// One that runs this script, and goes on when this returns; options are those of `docker run`.
+    /// A container that runs this script, and still runs when this returns. `options` are those of
+    /// `docker run`.
     pub fn running(options: &[&str], script: &str) -> Container {
         Container::run(&[&["--detach"], options].concat(), script, b"")
     }
 
-    /// One whose script has ended.
+    /// A container whose script has ended.
     pub fn ended(options: &[&str], script: &str) -> Container {
         Container::run(options, script, b"")
     }
 
-    /// One that has written this to its standard output, and ended.
+    /// A container that has written this to its standard output, and ended.
     pub fn printed(options: &[&str], output: impl AsRef<[u8]>) -> Container {
         Container::run(&[&["--interactive"], options].concat(), "cat", output.as_ref())
     }
@@ -121,7 +122,7 @@ impl Drop for Image {
     }
 }
 
-/// What a docker command prints.
+/// Runs a docker command; its standard output.
 #[track_caller]
 pub fn docker(arguments: &[&str]) -> String {
     docker_with(arguments, b"")

@@ -21,7 +21,7 @@ pub enum Download {
     Truncated,
     /// Promises less than there is, and sends it all.
     Overlong,
-    /// Is elsewhere: the content is the URL of that.
+    /// Redirected: the content is the URL to go to.
     Moved,
     /// Sends half, and then nothing, for as long as the other side waits.
     Stalled,
@@ -34,7 +34,7 @@ pub struct Server {
     files: Files,
 }
 
-/// What is served, by its path.
+/// The files that are served, by their path.
 type Files = Arc<Mutex<HashMap<String, File>>>;
 
 struct File {
@@ -43,7 +43,7 @@ struct File {
     requests: usize,
 }
 
-/// What a server with TLS is called as well, by who gets to it through a proxy.
+/// A second name of a server with TLS, for clients that come through a proxy.
 pub const PUBLIC_NAME: &str = "releases.example.com";
 /// The file that this machine needs of a release.
 const PROGRAM: &str = if cfg!(target_arch = "aarch64") {

@@ -15,15 +15,22 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Authority, Fake, PATIENCE, Peer, PrivateRoot, log::Log, poll_until, scratch::Scratch};
+use super::{
+    Authority, Fake, PATIENCE, Peer, PrivateRoot, Session, log::Log, poll_until, scratch::Scratch,
+};
 
-/// The agent's path; `VMKIT_AGENT_BIN` puts another build, such as a release binary, to the test.
+/// The path of the agent under test: the build that `VMKIT_AGENT_BIN` names, such as a release
+/// binary; without this variable the build beside the test binary, which is
+/// `<target>/<profile>/deps/<name>-<hash>`.
 pub fn agent_program() -> String {
-    std::env::var("VMKIT_AGENT_BIN")
-        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_vmkit-agent").to_owned())
+    std::env::var("VMKIT_AGENT_BIN").unwrap_or_else(|_| {
+        let this_program = std::env::current_exe().expect("the kernel knows it");
+        let profile = this_program.ancestors().nth(2).expect("cargo's layout");
+        profile.join("vmkit-agent").display().to_string()
+    })
 }
 
-/// No test's log, arguments or errors may ever hold this.
+/// The agent's token. No log, argument or error may hold it.
 pub const TOKEN: &str = "vmkit-test-token-3f9ac1";
 
 /// An agent about to be started.
@@ -48,7 +55,7 @@ pub struct Agent {
     again: Again,
 }
 
-/// What it takes to start an agent a second time.
+/// Program, arguments and environment of an agent, to start it again.
 struct Again {
     program: String,
     arguments: Vec<String>,
@@ -63,6 +70,11 @@ pub struct Connection {
 }
 
 impl Setup {
+    /// An agent whose gateway is still to come: see [`Agent::registered`].
+    pub fn new() -> Setup {
+        Setup::url("")
+    }
+
     /// An agent that dials this URL.
     pub fn url(url: impl Into<String>) -> Setup {
         let scratch = Scratch::new();
@@ -116,7 +128,7 @@ impl Setup {
         self.program("docker", body)
     }
 
-    /// The same for any other program.
+    /// Puts another program in front of `PATH`: a shell script with this body.
     pub fn program(&self, name: &str, body: &str) -> Fake {
         Fake::write(&self.scratch.path().join("bin"), name, body)
     }
@@ -129,38 +141,38 @@ impl Setup {
         self
     }
 
-    /// No `JOURNAL_STREAM`: what the log is written to is the agent's choice.
+    /// Without `JOURNAL_STREAM`: the agent chooses where its log goes.
     pub fn not_under_journald(mut self) -> Setup {
         self.journal = false;
         self
     }
 
-    /// Has this by standard input, which is empty otherwise.
+    /// Gives the agent this standard input, which is empty otherwise.
     pub fn stdin(mut self, stdin: impl Into<OwnedFd>) -> Setup {
         self.stdin = Some(stdin.into());
         self
     }
 
-    /// This in place of the pipe; such an agent's `log` stays empty.
+    /// Gives the agent this standard error in place of the pipe; its `log` stays empty.
     pub fn stderr(mut self, stderr: impl Into<OwnedFd>) -> Setup {
         self.stderr = Some(stderr.into());
         self
     }
 
-    /// As a user who may do nothing in particular; it takes root to become one.
+    /// Runs the agent as user 65534, who has no rights; the test has to be root's.
     pub fn unprivileged(mut self) -> Setup {
         self.unprivileged = true;
         self
     }
 
-    /// From a copy of its own, which it may replace, with a state of its own.
+    /// Runs the agent from a copy of its own, which it may replace, with a state of its own.
     pub fn installed(mut self) -> Setup {
         self.installed = true;
         let state = self.scratch.path().join("state").display().to_string();
         self.env("STATE_DIRECTORY", state)
     }
 
-    /// From the file that is at this path already.
+    /// Runs the agent from the file at this path.
     pub fn at(mut self, path: &str) -> Setup {
         self.program = Some(path.to_owned());
         self
@@ -218,6 +230,15 @@ impl Agent {
         Setup::url(peer.url())
     }
 
+    /// Starts the agent with a plain peer for its gateway, which acknowledges its `register`.
+    #[track_caller]
+    pub fn registered(setup: Setup) -> (Peer, Agent, Session) {
+        let peer = Peer::plain();
+        let agent = setup.env("VMKIT_GATEWAY_URL", peer.url()).start();
+        let session = peer.accept_registered();
+        (peer, agent, session)
+    }
+
     /// Waits for a line of the log that holds all of these words, in any case; returns it.
     #[track_caller]
     pub fn wait_for_log(&self, words: &[&str]) -> String {
@@ -243,7 +264,7 @@ impl Agent {
         self.log.wait_for_end(PATIENCE).expect("stderr is closed in the end")
     }
 
-    /// The same again, from the same file, after it has ended; its log begins anew.
+    /// Starts the agent again from the same file, after it has ended; its log begins anew.
     pub fn start_again(&mut self) {
         let (reader, writer) = pipe().expect("pipes can be made");
         let mut command = Command::new("setpriv");

@@ -8,6 +8,8 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 pub struct Scratch {
     path: PathBuf,
 }
@@ -47,20 +49,24 @@ impl Scratch {
     /// Ends whatever still runs with this directory in its environment: what the agent left behind.
     pub fn end_leftovers(&self) {
         let mark = self.path.to_str().expect("made of ASCII").as_bytes();
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
-            else {
-                continue;
-            };
-            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-            let marked = environment.split(|byte| *byte == 0).any(|variable| {
-                variable
-                    .windows(mark.len() + 1)
-                    .any(|part| part.starts_with(mark) && !part[mark.len()].is_ascii_digit())
-            });
-            if marked && let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
+        kill_marked(|variable| {
+            variable
+                .windows(mark.len() + 1)
+                .any(|part| part.starts_with(mark) && !part[mark.len()].is_ascii_digit())
+        });
+    }
+}
+
+/// Kills each process that has such a variable in its environment, as `NAME=value`.
+pub fn kill_marked(mark: impl Fn(&[u8]) -> bool) {
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        if let Some(pid) = pid
+            && environment.split(|byte| *byte == 0).any(&mark)
+        {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }

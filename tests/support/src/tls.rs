@@ -19,7 +19,7 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// What the peer shows to the agent.
+/// The certificate that the peer shows to the agent, with its key.
 #[derive(Clone)]
 pub struct Identity {
     pub config: Arc<ServerConfig>,

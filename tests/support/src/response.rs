@@ -1,4 +1,4 @@
-//! What the agent's messages look like, checked as they are read.
+//! The form of the agent's messages, checked as they are read.
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};

@@ -23,7 +23,7 @@ impl LogLine {
         }
     }
 
-    /// What `docker logs --timestamps` has printed on its two pipes, in one order. Its stamps have
+    /// The lines of `docker logs --timestamps` on its two pipes, in one order. Its stamps have
     /// nine digits after the point, always, so they sort as text.
     pub fn merge(stdout: &[u8], stderr: &[u8]) -> Vec<LogLine> {
         let mut lines: Vec<LogLine> =

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::Value;
 use sha1::{Digest, Sha1};
 
 use super::{
@@ -99,6 +100,23 @@ impl Peer {
     /// The next session, before its `register` has been read.
     pub fn accept_upgraded(&self) -> Session {
         self.accept().switch()
+    }
+
+    /// Without TLS: the next session whose agent lives to send its `register`, and its params. What
+    /// an agent has dialed that was ended since stands first in the queue, and is passed over.
+    pub fn accept_register(&self, within: Duration) -> Option<(Session, Value)> {
+        let deadline = Instant::now() + within;
+        loop {
+            let mut dial =
+                self.accept_within(deadline.saturating_duration_since(Instant::now()))?;
+            if dial.stream.peek(1, Instant::now() + PATIENCE).is_err() {
+                continue;
+            }
+            let mut session = dial.switch();
+            if let Some(register) = session.try_read_register() {
+                return Some((session, register));
+            }
+        }
     }
 
     /// The next session, its `register` acknowledged.
