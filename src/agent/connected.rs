@@ -50,7 +50,7 @@ pub struct Lived(pub Duration);
 pub enum Failure {
     /// A signal asked the program to end.
     Stopped,
-    Dial(Box<dial::Failure>),
+    Dial(dial::Failure),
     Socket(io::Error),
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::cell::{self, PREVIOUS, STATE, in_a_cell, install};
+use crate::cell::{self, INSTALLED, PREVIOUS, STATE, in_a_cell, install};
 use crate::golden::{self, UNRELEASED, UNRELEASED_REFUSED, V0_1_0, on_trial, remember, remembered};
 use crate::guard::Guard;
 use crate::site::{Site, expect_roll_back, gateway, run_agent};

@@ -171,7 +171,7 @@ fn advice(failure: &Failure, config: &Config) -> String {
             _ => "sudo vmkit-agent install --token-stdin".to_owned(),
         },
         // The configuration is not the cause.
-        Phase::Http if matches!(&failure.cause, Cause::Http { why: Http::Busy { .. }, .. }) => {
+        Phase::Http if matches!(*failure.cause, Cause::Http { why: Http::Busy { .. }, .. }) => {
             "sleep 60; sudo vmkit-agent doctor".to_owned()
         }
         Phase::Dns | Phase::Tcp | Phase::Proxy | Phase::Http => edit,

@@ -13,14 +13,14 @@ use crate::host::timestamp::Timestamp;
 pub enum Error {
     /// A signal asked the program to end.
     Stopped,
-    Failed(Box<Failure>),
+    Failed(Failure),
 }
 
 /// A dial that failed. Shown as one line for an operator: the phase, what failed, on what, what to
 /// do next.
 #[derive(Debug)]
 pub struct Failure {
-    pub cause: Cause,
+    pub cause: Box<Cause>,
     /// The gateway refuses the token.
     pub unauthorized: bool,
     /// The gateway asks not to be dialed earlier.
@@ -160,13 +160,13 @@ impl Failure {
             Cause::Http { why: Http::Busy { retry_after, .. }, .. } => (false, *retry_after),
             _ => (false, None),
         };
-        Failure { cause, unauthorized, retry_after, date: None }
+        Failure { cause: Box::new(cause), unauthorized, retry_after, date: None }
     }
 
     /// The certificate's dates don't agree with this machine's clock.
     pub fn is_untimely(&self) -> bool {
         use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
-        let Cause::Tls { why: Tls::Distrusted(error), .. } = &self.cause else { return false };
+        let Cause::Tls { why: Tls::Distrusted(error), .. } = &*self.cause else { return false };
         let rustls::Error::InvalidCertificate(reason) = error else { return false };
         matches!(reason, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
     }
@@ -207,6 +207,6 @@ impl Phase {
 
 impl From<Cause> for Error {
     fn from(cause: Cause) -> Error {
-        Error::Failed(Box::new(Failure::new(cause)))
+        Error::Failed(Failure::new(cause))
     }
 }

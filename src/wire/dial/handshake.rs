@@ -57,7 +57,7 @@ pub(super) fn shake_hands(
                 let why = refusal(&response, &config.token_source, &shown);
                 let date = date(response.headers());
                 let failure = Failure { date, ..Failure::new(Cause::Http { gateway, why }) };
-                return Err(Error::Failed(Box::new(failure)));
+                return Err(Error::Failed(failure));
             }
             Err(HandshakeError::Failure(WsError::Io(error))) => {
                 return Err(failed(Http::Socket(error)));

@@ -57,6 +57,13 @@ impl Code {
     }
 }
 
+// Also for the rooms that have not moved on to `Code` yet.
+impl PartialEq<i32> for Code {
+    fn eq(&self, number: &i32) -> bool {
+        self.number() == *number
+    }
+}
+
 impl Serialize for Code {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i32(self.number())
