@@ -14,17 +14,17 @@ release_key=''
 usage() {
     cat <<'END'
 usage: install.sh [OPTION]...
-  --version VERSION    install this release (default: the latest)
-  --base-url URL       folder of the release files: https://, or http:// to a loopback address
+  --version VERSION    install that release (default: the latest)
+  --base-url URL       the folder that has the release files; https:, or http: to loopback
   --binary FILE        install this file, without a download; a SHA256SUMS next to it is checked
-  --token-file FILE    file that holds the agent token; or --token-stdin, or VMKIT_AGENT_TOKEN=...
-  --token-stdin        read the token from stdin (not with `curl ... | sh`: stdin is the script)
-  --gateway-url URL    the gateway, wss://...
-  --ca-file FILE       PEM file of certificates, trusted in addition to the bundled public roots
+  --token-file FILE    read the agent token from FILE; or --token-stdin, or VMKIT_AGENT_TOKEN=...
+  --token-stdin        (not with `curl ... | sh`: stdin is the script)
+  --gateway-url URL    the gateway that the agent dials
+  --ca-file FILE       certificates that the agent trusts in addition to the bundled public roots
   --no-start           install and enable, but do not start
-  --dry-run            fetch and verify, then only print what would be done
-  --uninstall          remove the program and service; with --purge configuration and state too
-HTTPS_PROXY and NO_PROXY are used for the download, and copied into the agent's configuration.
+  --dry-run            fetch and verify, then print what would be done; change nothing
+  --uninstall          remove the program and service; --purge: configuration and state too
+HTTPS_PROXY and NO_PROXY are used for the download, and copied to the agent's configuration.
 END
 }
 
