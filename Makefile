@@ -1,7 +1,7 @@
-# What there is to run. Each target gets what it lacks, as root on a Debian, or says what to
-# install. What is longer than a few lines is a script in dist/build.
+# The commands of this project. On Debian as root, each target installs missing build tools with apt; on
+# other systems it prints what you must install. Longer commands are scripts in dist/build.
 
-# In quotes wherever it is used: the path to a checkout may hold spaces.
+# Quoted at every use: the path of a checkout may hold spaces.
 target := $(shell realpath -m "$(or $(CARGO_TARGET_DIR),target)")
 arch := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 agent := $(target)/dist/vmkit-agent-linux-$(arch)
@@ -9,22 +9,22 @@ gateway := $(target)/debug/examples/gateway
 need := @dist/build/need cargo:cargo-web cc:gcc
 
 .PHONY: help demo test dist release bench lint fuzz clean agent gateway cargo-test
-# cargo uses all processors by itself.
+# One target at a time: cargo uses all processors itself.
 .NOTPARALLEL:
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
-# Where there is no docker the demo does without containers, and says so.
+# Without docker the demo starts no containers, and says so.
 demo: agent gateway ## a real agent on the reference gateway, live; DEMO_SECONDS=20 ends it
 	@! command -v docker >/dev/null || dist/build/need busybox:busybox-static || :
 	cargo build --locked --example demo
 	@AGENT="$(agent)" GATEWAY="$(gateway)" "$(target)/debug/examples/demo"
 
 test: export DEMO_SECONDS = 20
-test: lint dist cargo-test demo ## everything, as CI does
+test: lint dist cargo-test demo ## all tests, as CI runs them
 
-# RELEASE_PUBKEY=RW... is the minisign key that these agents want upgrades to be signed with.
+# RELEASE_PUBKEY=RW... compiles a minisign key in: these agents refuse upgrades not signed with it.
 dist: gateway ## the release files, in target/dist; TOOLCHAIN=rustup or debian chooses the compiler
 	@rm -f "$(target)"/dist/*.minisig
 	dist/build/agent amd64 arm64
@@ -33,10 +33,10 @@ dist: gateway ## the release files, in target/dist; TOOLCHAIN=rustup or debian c
 	@cp dist/vmkit-agent.8 "$(target)/dist/"
 	@dist/build/sums "$(target)/dist"
 
-release: ## signs what dist has built; KEY=<minisign's secret key file>
+release: ## signs what make dist built; KEY=<minisign's secret key file>
 	@dist/build/release "$(target)/dist" "$(KEY)" "$(REPLACES)" "$(SUMS_KEY)"
 
-bench: agent ## the measured numbers, as a table
+bench: agent ## the figures of README.md, measured, as a table
 	$(need) docker:docker.io busybox:busybox-static curl:curl
 	@AGENT="$(agent)" cargo run --quiet --locked --profile bench --example bench
 
@@ -47,11 +47,11 @@ lint: ## formatting, clippy, shellcheck, the dependencies' licences and bans
 	shellcheck $$(grep --recursive --files-with-matches -E '^#!/bin/(ba)?sh' .ci dist tests)
 	dist/build/deny
 
-fuzz: ## the property tests, many times over
+fuzz: ## the property tests with many more cases (20,000)
 	$(need)
 	PROPTEST_CASES=20000 cargo test --locked --bin vmkit-agent
 
-clean: ## removes all that was built
+clean: ## removes what was built
 	cargo clean
 
 agent:
@@ -62,8 +62,8 @@ gateway:
 	$(need)
 	cargo build --locked --example gateway
 
-# Against the agent that ships. The debug build, which checks for overflow, has the unit tests.
-# Most of these tests wait for something, so there is room for more of them than processors.
+# The integration tests run the release agent; the unit tests run in the debug build, which checks for
+# overflow. Most tests wait, so more of them run at a time than there are processors.
 cargo-test: export RUST_TEST_THREADS = 8
 cargo-test: agent gateway
 	$(need) docker:docker.io busybox:busybox-static dash:dash curl:curl wget:wget \

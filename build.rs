@@ -1,7 +1,6 @@
-//! Tells the program which commit it was built from, as `VMKIT_COMMIT`: the first 12 digits of
-//! git's HEAD. A build outside of a checkout takes it from the variable of the same name; empty
-//! where neither knows. And whose signature upgrades need, as `RELEASE_PUBKEY`, which comes from
-//! the variable of the same name; empty where there is none.
+//! Sets two variables for the compiler. `VMKIT_COMMIT` is the commit that the program is built from:
+//! the variable of that name, else the first 12 digits of git's HEAD, else empty. `RELEASE_PUBKEY` is
+//! the minisign key that upgrades must be signed with: the variable of that name, else empty.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +17,10 @@ fn main() {
     }
 }
 
-/// An agent with a key that is none would refuse every upgrade, so there must be no such agent.
+/// Checks the release key. An agent with an invalid key would refuse every upgrade.
+///
+/// # Errors
+/// One line: what is wrong with the key.
 pub fn check_key(key: &str) -> Result<(), String> {
     match minisign_verify::PublicKey::from_base64(key) {
         Err(error) if !key.is_empty() => {
@@ -29,12 +31,12 @@ pub fn check_key(key: &str) -> Result<(), String> {
 }
 
 fn head() -> String {
-    // Without this, a tarball unpacked inside some other checkout would name that one's commit.
+    // A tarball unpacked inside another project's checkout must not name that project's commit.
     if !Path::new(".git").exists() {
         return String::new();
     }
-    // HEAD's log grows with whatever moves it, its branch or both; a clone without logs has the
-    // other two. One that is not there must not be named: cargo takes that for a change.
+    // Build again when HEAD moves: its log grows then. A clone without logs has HEAD and its branch.
+    // Only existing files are named: cargo takes a missing file for a change.
     let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
     for name in ["HEAD", "logs/HEAD", &branch].into_iter().filter(|name| !name.is_empty()) {
         let path = git(&["rev-parse", "--git-path", name]);
@@ -45,7 +47,7 @@ fn head() -> String {
     git(&["rev-parse", "--quiet", "--verify", "HEAD"])
 }
 
-/// What git says, empty where it fails: not installed, no commit yet, HEAD on no branch.
+/// git's output; empty if git fails: not installed, no commit yet, HEAD on no branch.
 fn git(arguments: &[&str]) -> String {
     let output = Command::new("git").args(arguments).output();
     output

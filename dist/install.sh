@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs vmkit-agent: fetches the release for this machine, verifies its SHA-256, and has it
-# install itself. Made to be piped:
+# Installs vmkit-agent: fetches the release for this machine, verifies its SHA-256, then runs its own
+# `install` command. Made to be piped:
 #
 #   curl -fsSL https://github.com/vmkit/vmkit-agent/releases/latest/download/install.sh |
-#       sh -s -- --token-file FILE
+#       sudo sh -s -- --token-file FILE
 #
-# Nothing runs before the last line, so a download that was cut does nothing.
+# Nothing runs before the last line, so an incomplete download of this script does nothing.
 
 releases=https://github.com/vmkit/vmkit-agent/releases
 # The minisign key that SHA256SUMS is signed with; make dist RELEASE_PUBKEY=... fills it in.
@@ -40,7 +40,7 @@ has() {
 main() {
     set -eu
     version='' base='' binary='' dry_run='' uninstall='' purge=''
-    # What is for vmkit-agent is put at the end of the arguments again, and is all that stays.
+    # Arguments for vmkit-agent are appended to "$@" again; after the loop "$@" holds nothing else.
     count=$#
     while [ "$count" -gt 0 ]; do
         option=$1
@@ -70,7 +70,7 @@ main() {
         --purge) purge=--purge ;;
         --help | -h) usage && return ;;
         --token) fail "no --token: other users on this machine could read it in the process list; use VMKIT_AGENT_TOKEN, --token-file or --token-stdin" ;;
-        # The rest is not repeated: it may be a token.
+        # Other arguments are not printed: one may be a token.
         --*=*) fail "unknown argument; see --help" ;;
         --*) fail "unknown argument $option; see --help" ;;
         *) fail "unknown argument; see --help" ;;
@@ -85,12 +85,12 @@ main() {
     if [ -n "$uninstall" ]; then
         [ $# -eq 0 ] || fail "--uninstall takes --purge, --dry-run and --binary only"
         : "${binary:=/usr/local/bin/vmkit-agent}"
-        [ -x "$binary" ] || fail "no program at $binary to uninstall with; name one with --binary FILE"
+        [ -x "$binary" ] || fail "$binary does not exist, and only the program can uninstall; name another copy with --binary FILE"
         exec "$binary" uninstall ${purge:+"$purge"} ${dry_run:+"$dry_run"}
     fi
 
     case $(uname -m) in
-    # And the byte of an ELF file that names this processor.
+    # `processor` is the byte of an ELF file that names the processor.
     x86_64 | amd64) arch=amd64 processor='>' ;;
     aarch64 | arm64) arch=arm64 processor='\0267' ;;
     *) fail "no release for $(uname -m): there are amd64 and arm64" ;;
@@ -112,11 +112,11 @@ main() {
     "vmkit-agent ${version:+"$version "}"*) ;;
     *) fail "$shown says it is \"$said\", not vmkit-agent $version; check the release" ;;
     esac
-    # Its messages say what went wrong, and what to do.
+    # The program prints its own errors.
     "$work/$name" install "$@" ${dry_run:+"$dry_run"}
 }
 
-# A folder of our own in which programs can run: /tmp is mounted noexec on some machines.
+# Makes the folder $work, in which programs can run: some machines mount /tmp noexec.
 make_work() {
     work=
     trap 'rm -rf "${work:-}"' EXIT
@@ -132,8 +132,8 @@ make_work() {
 }
 
 take_binary() {
-    [ -f "$binary" ] || fail "no such file: $binary; see --binary"
-    # What is verified is what is installed: copies that nobody else can change any more.
+    [ -f "$binary" ] || fail "no such file: $binary; check --binary"
+    # Copies that no other user can change: the verified file is the installed file.
     cp "$binary" "$work/$name" || fail "can't copy $binary to $work; is there room?"
     sums=$(dirname "$binary")/SHA256SUMS
     [ -f "$sums" ] || return 0
@@ -144,7 +144,7 @@ take_binary() {
     verify "${binary##*/}" "$sums" "$sums lists no file named ${binary##*/}; use the original file name"
 }
 
-# Whether FILE is a program, and one for another kind of processor.
+# is_foreign FILE: whether FILE is a program for another kind of processor.
 is_foreign() {
     [ "$(head -c 4 "$1" | tail -c 3)" = ELF ] &&
         [ "$(head -c 19 "$1" | tail -c 1)" != "$(printf %b "$processor")" ]
@@ -156,13 +156,13 @@ fetch_release() {
         [ -z "$version" ] || base=$releases/download/v$version
     fi
     case $base in
-    # It would be shown to everybody here, as an argument of curl.
-    *@*) fail "--base-url has a user or a password in it; serve the files without" ;;
+    # Every user of this machine could read the password among curl's arguments.
+    *@*) fail "--base-url has a user or password in it; serve the files without a password" ;;
     https://*) protocols='=https' ;;
     http://*)
         host=${base#http://}
         host=${host%%/*}
-        # For tests, and for a mirror on this very machine.
+        # For tests, and for a mirror on this machine.
         case $host in
         127.*[!0-9.:]*) fail "--base-url names no host: $host" ;;
         127.* | localhost | localhost:* | \[::1\] | \[::1\]:*) protocols='=http,https' ;;
@@ -171,7 +171,7 @@ fetch_release() {
         ;;
     *) fail "--base-url must be https://" ;;
     esac
-    # wget knows the lower-case ones only.
+    # wget knows only the lower-case names.
     if [ -n "${HTTPS_PROXY:-}" ] && [ -z "${https_proxy:-}" ]; then export https_proxy="$HTTPS_PROXY"; fi
     if [ -n "${NO_PROXY:-}" ] && [ -z "${no_proxy:-}" ]; then export no_proxy="$NO_PROXY"; fi
     if has curl; then
@@ -179,7 +179,7 @@ fetch_release() {
     elif has wget; then
         fetcher=wget
     else
-        fail "neither curl nor wget is here; install one, or fetch $base/$name elsewhere and use --binary FILE"
+        fail "curl and wget are not installed; install one of them, or fetch $base/$name elsewhere and use --binary FILE"
     fi
     fetch "$base/SHA256SUMS" "$work/SHA256SUMS"
     if [ -n "$release_key" ] && has minisign; then fetch "$base/SHA256SUMS.minisig" "$work/SHA256SUMS.minisig"; fi
@@ -188,7 +188,7 @@ fetch_release() {
     verify "$name" "$base/SHA256SUMS" "$base/SHA256SUMS has no line for $name; is it a login page, or another release?"
 }
 
-# check_signature SUMS: whether the checksums, shown as SUMS, are those that the release key signed.
+# check_signature SUMS: fails unless the release key signed the checksums. SUMS is their name in messages.
 check_signature() {
     [ -n "$release_key" ] || return 0
     if ! has minisign; then
@@ -200,7 +200,7 @@ check_signature() {
         fail "bad signature: $1 is not signed with the release key. Nothing was changed. The files are damaged or not from this release."
 }
 
-# fetch URL FILE
+# fetch URL FILE: downloads URL to FILE.
 fetch() {
     status=0
     case $fetcher in
@@ -210,13 +210,13 @@ fetch() {
         ;;
     wget)
         LC_ALL=C wget -t 3 -T 30 -O "$2" "$1" 2>"$work/said" || status=$?
-        # busybox's own TLS: whoever sits in between could send a file and its checksum.
+        # busybox's own TLS: anyone on the way could send a false file with its checksum.
         if grep -q 'certificate validation not implemented' "$work/said"; then
             fail "this wget checks no certificates; install curl, or fetch $1 elsewhere and use --binary FILE"
         fi
-        # It follows wherever it is sent.
+        # wget also follows a redirect from https to http.
         if [ "$protocols" = '=https' ] && grep -q -i '^location: *http:' "$work/said"; then
-            fail "$1 leads to a place without TLS; check the URL"
+            fail "$1 redirects to http://, without TLS; check the URL"
         fi
         ;;
     esac
@@ -227,10 +227,10 @@ fetch() {
         host=${host%:*}
         advice="; check the URL, DNS, HTTPS_PROXY and outbound port 443"
         case $why in
-        # The user and the password of a proxy.
+        # The line may hold the user and password of a proxy.
         *@*) why='' ;;
         *'error: 404'* | *'ERROR 404'* | *'1.1 404 '*) why="HTTP 404: no such release at this URL" advice='' ;;
-        # It may be the proxy's name.
+        # Only the URL's host: else the unresolved name is the proxy's.
         *"resolve host: $host"* | *"address '$host'"*)
             why="could not resolve $host" advice="; check the URL and DNS, or set HTTPS_PROXY"
             ;;
@@ -240,8 +240,8 @@ fetch() {
     [ -s "$2" ] || fail "$1 is empty; check the release"
 }
 
-# verify NAME SUMS MISSING: whether the program in our folder is the one that SHA256SUMS lists as
-# NAME. SUMS is what that file is shown as, MISSING what is said where it has no such line.
+# verify NAME SUMS MISSING: fails unless the program in $work has the checksum that SHA256SUMS lists for
+# NAME. SUMS is that file's name in messages, MISSING the message if NAME is not listed.
 verify() {
     wanted=$(tr -d '\r' <"$work/SHA256SUMS" | while read -r sum file || [ -n "$sum" ]; do
         if [ "${file#\*}" = "$1" ]; then echo "$sum"; fi
@@ -259,7 +259,7 @@ verify() {
     elif has openssl; then
         found=$(openssl dgst -sha256 -r <"$work/$name")
     else
-        fail "none of sha256sum, shasum and openssl is here, so $1 can't be verified; install coreutils"
+        fail "can't verify $1: sha256sum, shasum and openssl are not installed; install coreutils"
     fi
     found=${found%% *}
     [ "$found" = "$wanted" ] ||

@@ -34,7 +34,7 @@ fn what_is_missing_is_named() {
     let url = release.url();
     let arguments = ["--base-url", &url];
     let dash = || Script::with_curl(SHELLS[0]);
-    fails(&dash().without("curl"), &arguments, "neither curl nor wget");
+    fails(&dash().without("curl"), &arguments, "curl and wget are not installed");
     fails(&dash().without("sha256sum"), &arguments, "sha256sum");
     fails(&dash().without("mktemp"), &arguments, "no folder to work in");
     for machine in ["armv7l", "i686", "riscv64"] {
