@@ -35,8 +35,8 @@ pub struct Connected {
 /// What a turn of a session can come to.
 pub enum News {
     Message(Utf8Bytes),
-    /// The gateway has not acknowledged `register` in time.
-    RegisterOverdue,
+    /// The gateway has not acknowledged `register` in time; in words.
+    RegisterOverdue(String),
     Lost(Lost),
 }
 
@@ -89,7 +89,8 @@ impl Connected {
         if self.session.is_closing() {
             self.in_flight = InFlight::default();
         } else if self.registered.is_none() && now >= overdue {
-            return Some(News::RegisterOverdue);
+            let seconds = register::PATIENCE.as_secs();
+            return Some(News::RegisterOverdue(format!("no answer within {seconds} s")));
         }
         let again = self.in_flight.turn(now, &mut self.session);
         let awaited = self.registered.is_none() && !self.session.is_closing();

@@ -135,7 +135,7 @@ impl Agent {
             Event::Stop => return self.stop(now),
             Event::Dial => return self.dial(),
             Event::Session(News::Message(text)) => self.receive(now, &text),
-            Event::Session(News::RegisterOverdue) => self.refused(now, "no answer within 10 s"),
+            Event::Session(News::RegisterOverdue(why)) => self.refused(now, &why),
             Event::Session(News::Lost(why)) => return self.lost(now, &why),
             Event::Handover(Step::Leave) => self.link.leave(now, "the agent is being upgraded"),
             Event::Handover(Step::Restart) => {

@@ -28,7 +28,7 @@ pub fn run<W: AsRef<OsStr>>(
     let result = finished.and_then(|(progress, output)| {
         outcome(&progress, &output, patience).unwrap_or_else(|| Ok(String::new()))
     });
-    result.map_err(|why| format!("{}: {why}", program.as_ref().to_string_lossy()))
+    result.map_err(|why| format!("{} failed: {why}", program.as_ref().to_string_lossy()))
 }
 
 /// What a command that had `patience` has come to; `None` while it runs.

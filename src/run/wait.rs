@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
-use signal_hook::low_level::{self, pipe};
+use signal_hook::low_level::pipe;
 
 /// For what a watched socket wakes the program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,7 +173,11 @@ impl Waiter {
 
     /// The name of the signal that has asked the program to end.
     pub fn stop_signal(&self) -> Option<&'static str> {
-        self.stopping.get().map(|signal| low_level::signal_name(signal).unwrap_or("a signal"))
+        self.stopping.get().map(|signal| match signal {
+            SIGTERM => "SIGTERM",
+            SIGINT => "SIGINT",
+            _ => "SIGHUP",
+        })
     }
 
     /// Whether a child has ended since this was last asked.

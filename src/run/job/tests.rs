@@ -159,11 +159,11 @@ fn a_command_says_in_one_line_why_it_failed() {
             |script: &str, patience| command::run(&["/bin/sh", "-c", script], patience, &children);
         assert_eq!(run("echo said", LONG).unwrap(), "said\n");
         let failed = run("echo; echo first >&2; echo second >&2; exit 3", LONG).unwrap_err();
-        assert_eq!(failed, "/bin/sh: exit status: 3: first");
-        assert_eq!(run("exit 4", LONG).unwrap_err(), "/bin/sh: exit status: 4: no message");
+        assert_eq!(failed, "/bin/sh failed: exit status: 3: first");
+        assert_eq!(run("exit 4", LONG).unwrap_err(), "/bin/sh failed: exit status: 4: no message");
         let late = run("exec sleep 1000", Duration::ZERO).unwrap_err();
-        assert_eq!(late, "/bin/sh: did not end within 0 s");
+        assert_eq!(late, "/bin/sh failed: did not end within 0 s");
         let absent = command::run(&["/nonexistent"], LONG, &children).unwrap_err();
-        assert!(absent.starts_with("/nonexistent: No such file"), "{absent}");
+        assert!(absent.starts_with("/nonexistent failed: No such file"), "{absent}");
     });
 }
