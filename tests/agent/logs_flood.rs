@@ -1,5 +1,11 @@
 //! Many large logs at once: each request is answered, and memory stays what it was.
 
+use std::{
+    fs::OpenOptions,
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
+
 use serde_json::json;
 
 use crate::support::{Agent, Authority, LogLine, PATIENCE, Peer, Setup};
@@ -9,9 +15,9 @@ const IN_FLIGHT: usize = 32;
 /// Beyond what may be in flight, to be refused.
 const TOO_MANY: usize = 8;
 
-/// Prints its files once all of its calls are there, so that all are in flight together.
+/// Prints its files once the test has opened the pipe, so that all calls are in flight together.
 const PRINTS: &str = r#"
-    while [ "$(wc -l < "$0.calls")" -lt 32 ]; do sleep 0.05; done
+    : <"$0.go"
     cat "$0.stdout"; cat "$0.stderr" >&2
 "#;
 
@@ -29,11 +35,16 @@ struct Flood {
 
 impl Flood {
     fn run(&self) {
+        // One flood takes the whole processor; several would only take the time of each other.
+        static ALONE: Mutex<()> = Mutex::new(());
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         // Under TLS, as outside of tests: what is encrypted is one more copy.
         let authority = Authority::new();
         let peer = Peer::tls(&authority.good());
         let setup = Agent::dialing(&peer).trusting(&authority);
-        setup.file("bin/docker.stdout", &self.stdout);
+        let go = setup.file("bin/docker.stdout", &self.stdout).replace(".stdout", ".go");
+        let made = Command::new("mkfifo").arg(&go).status();
+        assert!(made.is_ok_and(|status| status.success()));
         setup.file("bin/docker.stderr", &self.stderr);
         let docker = setup.docker(PRINTS);
         let agent = setup.start();
@@ -46,6 +57,7 @@ impl Flood {
             assert_eq!(session.response_to(id, PATIENCE).code(), BUSY);
         }
         docker.wait_for_calls("logs", IN_FLIGHT);
+        let _go = OpenOptions::new().write(true).open(go).expect("just made");
         let newest = LogLine::merge(self.stdout.as_bytes(), self.stderr.as_bytes()).pop();
         let mut last = vec![None; IN_FLIGHT];
         let mut open = IN_FLIGHT;
