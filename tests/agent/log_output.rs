@@ -145,11 +145,11 @@ fn next_syslog(daemon: &UnixDatagram, word: &str) -> String {
     })
 }
 
-fn under_syslog() -> (Setup, UnixDatagram) {
+fn under_syslog(peer: &Peer) -> (Agent, UnixDatagram) {
     let mut daemon = None;
-    let setup = Setup::new().not_under_journald();
+    let setup = Agent::dialing(peer).not_under_journald();
     let setup = setup.in_private_root(|root| daemon = Some(root.bind_dev_log()));
-    (setup, daemon.expect("prepared"))
+    (setup.start(), daemon.expect("prepared"))
 }
 
 /// Makes the agent log something: a session lost and won.
@@ -160,8 +160,9 @@ fn make_noise(peer: &Peer, session: Session) -> Session {
 
 #[test]
 fn syslog_gets_the_log_where_there_is_one() {
-    let (setup, daemon) = under_syslog();
-    let (_peer, agent, mut session) = Agent::registered(setup);
+    let peer = Peer::plain();
+    let (agent, daemon) = under_syslog(&peer);
+    let mut session = peer.accept_registered();
     session.assert_quiet();
     let line = next_syslog(&daemon, "registered");
     // Facility daemon, priority info; then its name and process id.
@@ -173,8 +174,9 @@ fn syslog_gets_the_log_where_there_is_one() {
 
 #[test]
 fn syslog_that_restarts_is_found_again() {
-    let (setup, daemon) = under_syslog();
-    let (peer, agent, session) = Agent::registered(setup);
+    let peer = Peer::plain();
+    let (agent, daemon) = under_syslog(&peer);
+    let session = peer.accept_registered();
     next_syslog(&daemon, "registered");
     drop(daemon);
     let daemon = agent.root().bind_dev_log();
@@ -184,10 +186,11 @@ fn syslog_that_restarts_is_found_again() {
 
 #[test]
 fn syslog_that_hangs_holds_up_nothing() {
-    let (setup, daemon) = under_syslog();
-    let (peer, mut agent, mut session) = Agent::registered(setup);
+    let peer = Peer::plain();
+    let (mut agent, daemon) = under_syslog(&peer);
+    let mut session = peer.accept_registered();
     next_syslog(&daemon, "registered");
-    // Other programs have filled the socket, from which nobody reads.
+    // As if others had logged as much as a socket holds that nobody reads from.
     let others = UnixDatagram::unbound().expect("sockets can be made");
     others.connect(agent.root().path.join("dev/log")).expect("it is bound");
     others.set_nonblocking(true).expect("a socket");

@@ -1,4 +1,4 @@
-//! The state of upgrades: doctor reads it and does not change it.
+//! What is remembered of upgrades, read and left as it is.
 
 use std::{cell::RefCell, fs, path::PathBuf, rc::Rc};
 
@@ -9,7 +9,7 @@ use crate::{
 
 const STATE: &str = "var/lib/vmkit-agent/upgrade.json";
 
-/// Doctor's findings where this is the state of upgrades.
+/// What doctor says where this is remembered.
 fn remembering(text: &'static str) -> Findings {
     let gateway = Gateway::good("now");
     let roots: Rc<RefCell<Vec<PathBuf>>> = Rc::default();
