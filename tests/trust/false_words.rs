@@ -59,7 +59,7 @@ fn install_while_somebody_logs(logger: &str) {
     let log = fs::read_to_string(LOG).expect("something was logged");
     assert!(log.contains("registered as x"), "{log}\n{said}");
     assert!(!succeeded, "a line of another user's was believed:\n{said}");
-    assert!(said.contains("not registered"), "{said}");
+    assert!(said.contains("has not accepted it"), "{said}");
 }
 
 #[test]
