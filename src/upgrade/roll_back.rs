@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use super::binary;
-use super::state::{Cause, Stage, Trial};
+use super::state::{Cause, Stage, State, Trial};
 use super::store::{Store, Unreadable};
 use crate::host::files::{self, Lock};
 
@@ -87,13 +87,17 @@ impl Done {
         let Done { trial, is_unwritten, .. } = self;
         let give_up = Instant::now() + BUSY;
         loop {
-            let written = store.change(|state| match &state.trial {
+            let give_up_trial = |state: &mut State| match &state.trial {
                 Some(there) if there.checksum == trial.checksum => {
                     state.give_up(trial, cause, reason);
                 }
                 None if *is_unwritten => state.give_up(trial, cause, reason),
                 _ => {}
-            });
+            };
+            let written = match is_unwritten {
+                true => store.replace(give_up_trial),
+                false => store.change(give_up_trial),
+            };
             match written {
                 Ok(()) => return,
                 Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < give_up => {

@@ -130,10 +130,28 @@ impl Store {
     /// # Errors
     /// The operating system's own; the file is unchanged then.
     pub fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> io::Result<R> {
+        // With a new file, its guard would take a trial for over.
+        self.change_unless(self.is_watched(), change)
+    }
+
+    /// As [`Store::change`], for the guard that rolls back a trial whose state is damaged.
+    ///
+    /// # Errors
+    /// The operating system's own; the file is unchanged then.
+    pub fn replace<R>(&self, change: impl FnOnce(&mut State) -> R) -> io::Result<R> {
+        self.change_unless(false, change)
+    }
+
+    fn change_unless<R>(
+        &self,
+        keeps_damaged: bool,
+        change: impl FnOnce(&mut State) -> R,
+    ) -> io::Result<R> {
         let _lock = self.lock()?;
         let before = match self.load() {
             Ok(before) => before,
             Err(Unreadable::Io(error)) => return Err(error),
+            Err(error) if keeps_damaged => return Err(io::Error::other(error.to_string())),
             Err(error @ Unreadable::Damaged(_)) => {
                 let bad = beside(&self.path, ".bad");
                 fs::rename(&self.path, &bad)?;
@@ -199,6 +217,11 @@ impl Store {
         let lock = Lock::take(&path, patience)
             .map_err(|error| Error::not_replaced(files::on("lock", &path, &error)))?;
         lock.ok_or_else(|| Error::busy(BUSY))
+    }
+
+    /// Whether a guard watches.
+    pub fn is_watched(&self) -> bool {
+        self.lock_watch().is_ok_and(|lock| lock.is_none())
     }
 
     /// The lock that a guard holds while it watches. None where another guard holds it.

@@ -12,6 +12,7 @@ mod site;
 mod stranger;
 
 mod false_words;
+mod guarded;
 mod held_locks;
 mod not_the_agent;
 mod occupied_tmp;

@@ -32,10 +32,15 @@ impl Site {
     }
 
     pub fn with_short_probation() -> Site {
+        Site::with_more_settings("")
+    }
+
+    /// With a short probation and these lines.
+    pub fn with_more_settings(lines: &str) -> Site {
         let peer = gateway();
         let probation = SHORT_PROBATION.as_secs();
         let settings = fs::read_to_string(ENV_FILE).expect("just written");
-        write_settings(&format!("{settings}VMKIT_UPGRADE_PROBATION_SECS={probation}\n"));
+        write_settings(&format!("{settings}{lines}VMKIT_UPGRADE_PROBATION_SECS={probation}\n"));
         Site::with(peer)
     }
 

@@ -14,6 +14,7 @@ mod own_unit;
 mod service;
 
 mod good_upgrade;
+mod guard;
 mod kill_sweep;
 mod killed;
 mod refused;

@@ -153,7 +153,7 @@ fn may_start(installed: &Path, store: &Store) -> Result<(), Error> {
     let state = match store.load() {
         Ok(state) => state,
         // Its guard rolls back a trial that can't be read, unless the file is replaced by then.
-        Err(error) if store.lock_watch().is_ok_and(|lock| lock.is_none()) => {
+        Err(error) if store.is_watched() => {
             let path = store.path().display();
             return Err(Error::busy(format!(
                 "busy: {path}: {error}; the guard of a trial rolls it back; ask again later"

@@ -47,6 +47,17 @@ impl Scene {
     /// Under this unit.
     #[track_caller]
     pub fn installed_under(unit: &[u8], vm: Vm, server: Server, environment: &str) -> Scene {
+        Scene::installed_as(UNIT, unit, (vm, server), environment)
+    }
+
+    /// Under this unit of this name.
+    #[track_caller]
+    pub fn installed_as(
+        name: &str,
+        unit: &[u8],
+        (vm, server): (Vm, Server),
+        environment: &str,
+    ) -> Scene {
         let release = Release::current();
         let scene = Scene { vm, gateway: Gateway::start(), server };
         let roots = fs::read_to_string(&scene.gateway.ca).expect("the gateway has written it");
@@ -57,9 +68,11 @@ impl Scene {
             scene.gateway.url
         );
         scene.vm.write("/etc/vmkit/agent.env", environment.as_bytes());
-        scene.vm.write(&format!("/etc/systemd/system/{UNIT}"), unit);
+        scene.vm.write(&format!("/etc/systemd/system/{name}"), unit);
         scene.vm.install(&release.program, INSTALLED);
-        scene.vm.sh("systemctl daemon-reload; systemctl --quiet enable vmkit-agent; systemctl start vmkit-agent");
+        scene.vm.sh(&format!(
+            "systemctl daemon-reload; systemctl --quiet enable {name}; systemctl start {name}"
+        ));
         scene.gateway.wait_for_register(0, &release.version, PATIENCE);
         scene
     }
