@@ -145,7 +145,7 @@ fn an_installation_beside_another_is_refused() {
 
 /// All that a roll-back could lock is locked by root, from before the end of the probation until
 /// three seconds after it.
-fn roll_back_while_root_holds_the_locks() -> Session {
+fn roll_back_while_root_holds_the_locks() -> (Site, Session) {
     install();
     let mut site = Site::with_short_probation();
     let session = site.has_upgraded(&Release::next());
@@ -163,7 +163,8 @@ fn roll_back_while_root_holds_the_locks() -> Session {
     drop(session);
     let session = expect_previous(&site.peer);
     assert!(holder.wait().expect("our child").success());
-    session
+    // With the site, all agents end.
+    (site, session)
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn a_roll_back_happens_whatever_root_has_locked() {
 #[test]
 fn a_roll_back_that_could_not_be_written_down_at_once_is_told() {
     in_a_cell(|| {
-        let mut session = roll_back_while_root_holds_the_locks();
+        let (_site, mut session) = roll_back_while_root_holds_the_locks();
         session.next_notification("upgrade_rolled_back");
     });
 }
