@@ -40,7 +40,7 @@ pub struct LogsFetch {
     program: String,
     container: String,
     /// The request's id in JSON. `null` for a notification, whose response is made but not sent.
-    id: String,
+    id: Option<Id>,
     stdout: LaneParser,
     stderr: LaneParser,
     lines: Merge,
@@ -97,16 +97,15 @@ impl LogsFetch {
             .map_err(into_error)?;
         // Nothing is sent for a notification, so it needs no stream.
         let stream = stream && id.is_some();
-        let id = id.map_or("null", Id::json).to_owned();
         let limit = match stream {
             true => WINDOW,
-            false => MESSAGE_LIMIT - reply_head(&id).len() - TRUNCATED_TAIL.len(),
+            false => MESSAGE_LIMIT - reply_head(id).len() - TRUNCATED_TAIL.len(),
         };
         Ok(LogsFetch {
             job,
             program,
             container,
-            id,
+            id: id.cloned(),
             stdout: LaneParser::default(),
             stderr: LaneParser::default(),
             lines: Merge::new(limit),
@@ -204,7 +203,7 @@ impl LogsFetch {
             true => (TRUNCATED_TAIL, ", truncated"),
             false => (REPLY_TAIL, ""),
         };
-        let head = reply_head(&self.id);
+        let head = reply_head(self.id.as_ref());
         let mut message = Vec::with_capacity(head.len() + self.lines.encoded_len() + tail.len());
         message.extend_from_slice(head.as_bytes());
         self.lines.move_all(&mut message);
@@ -219,13 +218,13 @@ impl LogsFetch {
         if self.lines.is_empty() && ended {
             let count = stream.sent;
             let truncated = if self.lines.is_truncated() { ",\"truncated\":true" } else { "" };
-            let message = format!("{}{count}{truncated}}}}}\n", stream_head(&self.id));
+            let message = format!("{}{count}{truncated}}}}}\n", stream_head(self.id.as_ref()));
             return Some(Ok(self.answer(message.into(), format!("{count} lines streamed"), "")));
         }
         if !ended && !self.lines.is_over_limit() {
             return None;
         }
-        let mut chunk = chunk_head(&self.id, stream.seq).into_bytes();
+        let mut chunk = chunk_head(self.id.as_ref(), stream.seq).into_bytes();
         let mut count = 0;
         while let Some(length) = self.lines.oldest_len() {
             let room = CHUNK - CHUNK_TAIL.len();
@@ -260,18 +259,17 @@ impl LogsFetch {
     }
 }
 
-fn reply_head(id: &str) -> String {
-    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"lines\":[")
+fn reply_head(id: Option<&Id>) -> String {
+    rpc::result_head(id) + "{\"lines\":["
 }
 
-fn stream_head(id: &str) -> String {
+fn stream_head(id: Option<&Id>) -> String {
     format!("{}],\"streamed\":", reply_head(id))
 }
 
-fn chunk_head(id: &str, seq: u64) -> String {
-    format!(
-        "{{\"jsonrpc\":\"2.0\",\"method\":\"logs_chunk\",\"params\":{{\"id\":{id},\"seq\":{seq},\"lines\":["
-    )
+fn chunk_head(id: Option<&Id>, seq: u64) -> String {
+    let id = id.map_or("null", Id::json);
+    rpc::notification_head("logs_chunk") + &format!("{{\"id\":{id},\"seq\":{seq},\"lines\":[")
 }
 
 fn into_error(failure: Failure) -> Error {

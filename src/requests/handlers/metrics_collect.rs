@@ -92,14 +92,12 @@ impl Taken {
 
     /// The response to the request `id`.
     pub fn message(&self, id: Option<&Id>) -> Bytes {
-        let id = id.map_or("null", Id::json);
-        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{}}}\n", self.json).into()
+        format!("{}{}{}", rpc::result_head(id), self.json, rpc::TAIL).into()
     }
 
     /// `health_snapshot`.
     pub fn notification(&self) -> String {
-        let json = &self.json;
-        format!("{{\"jsonrpc\":\"2.0\",\"method\":\"health_snapshot\",\"params\":{json}}}\n")
+        format!("{}{}{}", rpc::notification_head("health_snapshot"), self.json, rpc::TAIL)
     }
 }
 
