@@ -5,7 +5,7 @@
 target := $(shell realpath -m "$(or $(CARGO_TARGET_DIR),target)")
 arch := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 agent := $(target)/dist/vmkit-agent-linux-$(arch)
-gateway := $(target)/debug/examples/gateway
+gateway := $(target)/debug/gateway
 need := @dist/build/need cargo:cargo-web cc:gcc
 
 .PHONY: help demo test dist release bench lint fuzz clean agent gateway cargo-test
@@ -60,7 +60,7 @@ agent:
 
 gateway:
 	$(need)
-	cargo build --locked --example gateway
+	cargo build --locked --package vmkit-gateway
 
 # The integration tests run the release agent; the unit tests run in the debug build, which checks for
 # overflow. Most tests wait, so more of them run at a time than there are processors.

@@ -165,11 +165,15 @@ impl Said {
     }
 }
 
-/// The example of this name, built in the same profile as the tests.
+/// Built in the same profile as the tests.
 fn program() -> PathBuf {
     let tests = std::env::current_exe().expect("the kernel knows it");
-    let built = tests.ancestors().nth(2).expect("cargo's layout").join("examples/gateway");
-    assert!(built.exists(), "{} is not there: cargo build --example gateway", built.display());
+    let built = tests.ancestors().nth(2).expect("cargo's layout").join("gateway");
+    assert!(
+        built.exists(),
+        "{} is not there: cargo build --package vmkit-gateway",
+        built.display()
+    );
     built
 }
 
