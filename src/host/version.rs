@@ -9,7 +9,10 @@ pub const ARCH: &str = if cfg!(target_arch = "x86_64") {
     "amd64"
 } else if cfg!(target_arch = "aarch64") {
     "arm64"
+} else if cfg!(target_arch = "arm") {
+    "armv7"
 } else {
+    // riscv64 is named so everywhere.
     std::env::consts::ARCH
 };
 
