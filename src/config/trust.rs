@@ -1,12 +1,16 @@
 //! The certificate roots of every TLS connection. The system's own store is not used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::SigningKey;
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
+
+use crate::host::timestamp::Timestamp;
 
 /// The client side of every TLS connection. It trusts the bundled web roots and `extra`.
 ///
@@ -17,7 +21,7 @@ pub fn client_config(extra: RootCertStore) -> Result<Arc<ClientConfig>, rustls::
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let ring = rustls::crypto::ring::default_provider();
     let provider = Arc::new(CryptoProvider { key_provider: &NoKeys, ..ring });
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(Clock))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -36,6 +40,17 @@ impl KeyProvider for NoKeys {
         _: PrivateKeyDer<'static>,
     ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
         Err(rustls::Error::General("the agent has no key of its own".to_owned()))
+    }
+}
+
+/// The clock that certificates are checked by. rustls takes std's, which ends in 2038 on armv7.
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(Timestamp::now().unix()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
     }
 }
 

@@ -5,7 +5,7 @@
 //! crate would bring time zones and locales at half the size of this program.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 const MONTHS: [&[u8]; 12] = [
@@ -27,7 +27,7 @@ impl Timestamp {
 
     /// The system clock's time; 1970-01-01 if the clock stands before it.
     pub fn now() -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = since_epoch();
         Timestamp {
             seconds: since.as_secs().try_into().unwrap_or(i64::MAX),
             nanos: since.subsec_nanos(),
@@ -100,6 +100,21 @@ impl fmt::Display for Timestamp {
         let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
+}
+
+/// The system clock; zero if it stands before 1970.
+#[cfg(not(target_arch = "arm"))]
+fn since_epoch() -> Duration {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// On armv7, std counts the clock's seconds in 32 bits, and panics after 2038-01-19. The kernel counts
+/// in 64 bits.
+#[cfg(target_arch = "arm")]
+fn since_epoch() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    now.try_into().unwrap_or_default()
 }
 
 struct Cursor<'a> {

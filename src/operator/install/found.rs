@@ -70,7 +70,7 @@ pub fn agents(state: &init::State) -> Vec<Process> {
 /// Whether one of these agents was started from another file than the installed one, or before its
 /// settings were written: then an earlier installation was cut short, or did not restart the agent.
 pub fn is_outdated(init: Init, running: &[Process]) -> bool {
-    let written = |path| fs::metadata(path).map_or(0, |file| file.mtime());
+    let written = |path| rustix::fs::stat(path).map_or(0, |file| file.st_mtime);
     let definition = init.definition().map_or(0, |definition| written(definition.path));
     let written = definition.max(written(ENV_FILE));
     // A time in the future means that the clock was put back since; it says nothing.
