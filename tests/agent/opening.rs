@@ -4,21 +4,13 @@ use std::{net::SocketAddr, process::Command};
 
 use serde_json::json;
 
-use crate::support::{Agent, Authority, Peer, TOKEN, agent_program};
+use crate::support::{Agent, Authority, Peer, TOKEN, agent_program, architecture};
 
 fn version() -> String {
     let output = Command::new(agent_program()).arg("--version").env_clear().output();
     let output = String::from_utf8(output.expect("the agent was built").stdout).expect("UTF-8");
     let version = output.strip_prefix("vmkit-agent ").expect("its name comes first");
     version.split_whitespace().next().expect("a version").to_owned()
-}
-
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => panic!("no release for {other}"),
-    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::{
     Agent, Download, OWN_VERSION, PATIENCE, PUBLIC_NAME, Peer, Release, Server, Session, Setup,
-    TOKEN, poll_until,
+    TOKEN, architecture, poll_until,
 };
 use crate::upgrade::{assert_clean, params, register_of};
 
@@ -229,12 +229,7 @@ impl Signer {
 
 /// The trusted comment that a signature of `version` needs on this machine.
 fn comment(version: &str) -> String {
-    let arch = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    format!("vmkit-agent {version} linux/{arch}")
+    format!("vmkit-agent {version} linux/{}", architecture())
 }
 
 #[test]

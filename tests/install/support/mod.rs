@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 pub use cell::Cell;
-pub use release::{NAME, Release, sums};
+pub use release::{Release, sums};
 pub use script::{SHELLS, Script};
 pub use terminal::Terminal;
-pub use vmkit_test_support::{Scratch, TOKEN, agent_program, said};
+pub use vmkit_test_support::{
+    RELEASE_FILE as NAME, Scratch, TOKEN, agent_program, architecture, said,
+};
 
 /// A file of the repository's.
 pub fn repository(path: &str) -> PathBuf {

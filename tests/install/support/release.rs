@@ -8,13 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use sha2::{Digest, Sha256};
-
-/// The file that this machine needs of a release.
-pub const NAME: &str = if cfg!(target_arch = "aarch64") {
-    "vmkit-agent-linux-arm64"
-} else {
-    "vmkit-agent-linux-amd64"
-};
+use vmkit_test_support::RELEASE_FILE as NAME;
 
 /// Says its version as the agent does, and writes down how else it was called: its arguments, then
 /// its token. `$RECORD` names the file; `$FATE` is what becomes of it.

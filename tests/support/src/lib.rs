@@ -36,7 +36,7 @@ pub use hostile::{Unresponsive, name_server, narrow_listener};
 pub use log_line::{LogLine, assert_same_lines, texts};
 pub use peer::{Dial, Peer};
 pub use private_root::{ENTER_ROOT, PrivateRoot};
-pub use release::{OWN_VERSION, Release};
+pub use release::{OWN_VERSION, RELEASE_FILE, Release, architecture};
 pub use scratch::{Scratch, kill_marked};
 pub use server::{Download, PUBLIC_NAME, Server};
 pub use session::{End, Session};

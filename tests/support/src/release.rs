@@ -7,6 +7,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::agent_program;
 
+/// The file that this machine needs of a release.
+pub const RELEASE_FILE: &str = if cfg!(target_arch = "aarch64") {
+    "vmkit-agent-linux-arm64"
+} else if cfg!(target_arch = "arm") {
+    "vmkit-agent-linux-armv7"
+} else if cfg!(target_arch = "riscv64") {
+    "vmkit-agent-linux-riscv64"
+} else {
+    "vmkit-agent-linux-amd64"
+};
+
+/// This machine's processor, by the name that release files and the agent use.
+pub fn architecture() -> &'static str {
+    RELEASE_FILE.strip_prefix("vmkit-agent-linux-").expect("they all begin so")
+}
+
 /// The version in the agent's manifest.
 pub static OWN_VERSION: LazyLock<&str> = LazyLock::new(|| {
     let (_, version) = MANIFEST.split_once("\nversion = \"").expect("a package has a version");

@@ -11,6 +11,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::RELEASE_FILE;
+
 /// How a file is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Download {
@@ -45,13 +47,6 @@ struct File {
 
 /// A second name of a server with TLS, for clients that come through a proxy.
 pub const PUBLIC_NAME: &str = "releases.example.com";
-/// The file that this machine needs of a release.
-const PROGRAM: &str = if cfg!(target_arch = "aarch64") {
-    "vmkit-agent-linux-arm64"
-} else {
-    "vmkit-agent-linux-amd64"
-};
-
 impl Server {
     pub fn plain() -> Server {
         Server::start(None, String::new())
@@ -98,9 +93,9 @@ impl Server {
 
     /// Offers a program and its SHA-256 as `make dist` leaves them; the URL of their folder.
     pub fn offer_release(&self, program: Arc<[u8]>, sha256: &str) -> String {
-        let url = self.offer(PROGRAM, program, Download::Whole);
-        self.offer_beside(&url, "SHA256SUMS", format!("{sha256}  {PROGRAM}\n").into_bytes());
-        url.strip_suffix(PROGRAM).expect("it ends so").trim_end_matches('/').to_owned()
+        let url = self.offer(RELEASE_FILE, program, Download::Whole);
+        self.offer_beside(&url, "SHA256SUMS", format!("{sha256}  {RELEASE_FILE}\n").into_bytes());
+        url.strip_suffix(RELEASE_FILE).expect("it ends so").trim_end_matches('/').to_owned()
     }
 
     /// How often anybody asked for any of the files.
