@@ -46,6 +46,14 @@ fn the_agent_has_one_thread() {
     none(in_the_agent(&["std::thread", "thread::spawn(", "thread::scope(", "thread::Builder"]));
 }
 
+/// std's clock ends in 2038 on armv7.
+#[test]
+fn the_time_of_day_is_read_in_one_place() {
+    let own = "src/host/timestamp.rs:";
+    let readers = in_the_agent(&["SystemTime", "UnixTime::now", ".mtime()", ".modified()"]);
+    none(readers.filter(|place| !place.starts_with(own)));
+}
+
 /// The compiler does not warn of a library's public items that nobody uses.
 #[test]
 fn a_helper_of_the_tests_is_used() {
@@ -94,7 +102,7 @@ fn the_dependencies_are_few() {
         let shipped = section.ends_with("dependencies]") && section != "[dev-dependencies]";
         if let Some((name, _)) = line.split_once(['=', '.'])
             && shipped
-            && !line.starts_with('#')
+            && !line.starts_with(['#', '['])
         {
             let name = name.trim();
             if lists(ARGUED_FOR, name) && !above.starts_with('#') {
