@@ -27,8 +27,8 @@ test: lint dist cargo-test demo ## all tests, as CI runs them
 # RELEASE_PUBKEY=RW... compiles a minisign key in: these agents refuse upgrades not signed with it.
 dist: gateway ## the release files, in target/dist; TOOLCHAIN=rustup or debian chooses the compiler
 	@rm -f "$(target)"/dist/*.minisig
-	dist/build/agent amd64 arm64
-	@dist/build/prove "$(gateway)" "$(target)"/dist/vmkit-agent-linux-a*
+	dist/build/agent amd64 arm64 armv7 riscv64
+	@dist/build/prove "$(gateway)" "$(target)"/dist/vmkit-agent-linux-*
 	@dist/build/installer "$(target)/dist/install.sh"
 	@cp dist/vmkit-agent.8 "$(target)/dist/"
 	@dist/build/sums "$(target)/dist"

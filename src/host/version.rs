@@ -28,3 +28,15 @@ pub fn line() -> String {
         _ => format!("vmkit-agent {VERSION}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names are those of the release files. dist/build/prove asks each of these for its own.
+    #[test]
+    fn there_is_a_release_for_this_architecture() {
+        let build = include_str!("../../dist/build/agent");
+        assert!(build.contains(&format!("\n    {ARCH}) echo ")), "{ARCH}");
+    }
+}
