@@ -93,7 +93,11 @@ main() {
     # `processor` is the byte of an ELF file that names the processor.
     x86_64 | amd64) arch=amd64 processor='>' ;;
     aarch64 | arm64) arch=arm64 processor='\0267' ;;
-    *) fail "no release for $(uname -m): there are amd64 and arm64" ;;
+    # armv8l: a 32-bit system on a 64-bit processor.
+    armv7l | armv8l) arch=armv7 processor='(' ;;
+    riscv64) arch=riscv64 processor='\0363' ;;
+    arm*) fail "no release for $(uname -m): 32-bit ARM needs ARMv7, as in a Raspberry Pi 2 or later" ;;
+    *) fail "no release for $(uname -m): there are amd64, arm64, armv7 and riscv64" ;;
     esac
     name=vmkit-agent-linux-$arch
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use super::support::{Scratch, agent_program, repository, run, said};
+use super::support::{Scratch, agent_program, architecture, repository, run, said};
 
 #[test]
 fn systemd_takes_the_unit_without_a_word() {
@@ -94,6 +94,28 @@ fn scripts_are_plain_posix_shell() {
             let output = feed(parse.args(&shell[1..]).args(["-n", "/dev/stdin"]), &text);
             assert!(output.status.success() && said(&output).is_empty(), "{}", said(&output));
         }
+    }
+}
+
+#[test]
+fn all_files_know_the_same_architectures() {
+    let make = read("Makefile");
+    let built = make.split("dist/build/agent amd64").nth(1).and_then(|rest| rest.lines().next());
+    let built = format!("amd64{}", built.expect("make dist builds all of them"));
+    let built: BTreeSet<&str> = built.split_whitespace().collect();
+    assert!(built.contains(architecture()), "{built:?}");
+    for (file, before, after) in [
+        ("dist/build/agent", "\n    ", ") echo "),
+        ("dist/build/emulator", "\n", "-*)"),
+        ("dist/build/sums", "\n    ", ") echo "),
+        ("dist/install.sh", "arch=", " "),
+        ("dist/cloud-init.yaml", "vmkit-agent-linux-", " "),
+    ] {
+        let text = read(file);
+        let names = text.split(before).skip(1).filter_map(|rest| rest.split_once(after));
+        let word = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let names: BTreeSet<&str> = names.map(|(name, _)| name).filter(word).collect();
+        assert_eq!(names, built, "{file}");
     }
 }
 

@@ -81,8 +81,7 @@ fn another_version_than_asked_for_is_refused() {
 fn a_program_that_does_not_run_here_is_refused() {
     for shell in SHELLS {
         for (program, why) in [
-            (elf(0xf3).as_slice(), "is not a linux-"),
-            (&elf(MACHINE), "does not run here"),
+            (elf(0x08).as_slice(), "is not a linux-"),
             (b"#!/bin/sh\nexit 3\n", "does not run here"),
         ] {
             let release = Release::serve();
@@ -93,20 +92,41 @@ fn a_program_that_does_not_run_here_is_refused() {
             assert!(said.contains(&format!("{url}/{NAME}")), "{said}");
         }
         let script = Script::with_curl(shell);
-        let file = script.file("agent", elf(0xf3));
+        let file = script.file("agent", elf(0x08));
         let file = file.to_str().expect("made of ASCII");
         let said = fails(&script, &["--binary", file], "is not a linux-");
         assert!(said.contains(file), "{said}");
     }
 }
 
-/// The byte by which an ELF file says that it is for this processor.
-const MACHINE: u8 = if cfg!(target_arch = "aarch64") { 0xb7 } else { 0x3e };
-
-/// The beginning of a program for this processor.
-fn elf(machine: u8) -> Vec<u8> {
+/// The beginning of a program for the processor that an ELF file calls so.
+fn elf(processor: u8) -> Vec<u8> {
     let head = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0";
-    [head.as_slice(), &[machine, 0, b'\n']].concat()
+    [head.as_slice(), &[processor, 0, b'\n']].concat()
+}
+
+#[test]
+fn every_machine_gets_its_own_file() {
+    for (machine, architecture, processor) in [
+        ("x86_64", "amd64", 0x3e),
+        ("aarch64", "arm64", 0xb7),
+        ("armv7l", "armv7", 0x28),
+        ("armv8l", "armv7", 0x28),
+        ("riscv64", "riscv64", 0xf3),
+    ] {
+        let name = format!("vmkit-agent-linux-{architecture}");
+        for (processor, why) in [(processor, "does not run here"), (0x08, "is not a linux-")] {
+            // No program for any processor: it fails on each of them, but only after the check.
+            let program = elf(processor);
+            let release = Release::serve();
+            release.put(&format!("/{name}"), 200, &program);
+            release.put("/SHA256SUMS", 200, super::support::sums(&program).replace(NAME, &name));
+            let url = release.url();
+            let script = Script::with_curl(SHELLS[0]).on_machine(machine);
+            let said = fails(&script, &["--base-url", &url], why);
+            assert!(said.contains(&format!("{url}/{name}")), "{said}");
+        }
+    }
 }
 
 #[test]
