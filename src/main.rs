@@ -165,6 +165,6 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn fail(status: u8, message: &str) -> ExitCode {
-    complain(message);
+    complain(&format!("{}{message}", logging::error_mark()));
     ExitCode::from(status)
 }

@@ -20,3 +20,4 @@ mod sink;
 mod syslog_daemon;
 
 pub use logger::{PEER, SESSION, hide, start};
+pub use sink::error_mark;

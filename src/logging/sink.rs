@@ -72,6 +72,11 @@ fn print(line: &str) {
     }
 }
 
+/// What comes before an error on standard error: its priority, where that is the journal.
+pub fn error_mark() -> &'static str {
+    if is_journal() { "<3>" } else { "" }
+}
+
 /// Whether standard error is the journal. `JOURNAL_STREAM` is inherited by everything that a service
 /// starts, so it counts only if it names the very file that standard error is.
 fn is_journal() -> bool {

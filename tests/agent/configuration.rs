@@ -16,6 +16,7 @@ fn rejected(variable: &str, setup: Setup) -> String {
     assert_eq!(status.code(), Some(EX_CONFIG), "{variable}: {log:?}");
     assert_eq!(log.len(), 1, "{variable}: one line: {log:#?}");
     assert!(log[0].to_uppercase().contains(variable), "{variable} is not named: {log:?}");
+    assert!(log[0].starts_with("<3>vmkit-agent: "), "`journalctl -p err` shows it: {log:?}");
     assert!(!log[0].contains(SECRET) && !log[0].contains(TOKEN), "{log:?}");
     log[0].clone()
 }
@@ -29,6 +30,15 @@ fn missing_token() {
     let setup = || setup().without("VMKIT_AGENT_TOKEN").in_private_root(|_| {});
     rejected("VMKIT_AGENT_TOKEN", setup());
     rejected("VMKIT_AGENT_TOKEN", setup().env("VMKIT_AGENT_TOKEN", ""));
+}
+
+#[test]
+fn a_terminal_shows_no_priority() {
+    let setup = setup().without("VMKIT_AGENT_TOKEN").in_private_root(|_| {});
+    let mut agent = setup.not_under_journald().start();
+    agent.wait_for_exit(crate::support::PATIENCE);
+    let log = agent.whole_log();
+    assert!(log[0].starts_with("vmkit-agent: "), "{log:?}");
 }
 
 #[test]

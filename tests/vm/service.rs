@@ -60,6 +60,12 @@ fn logs_to_the_journal_with_priorities() {
     poll_until("a second register", PATIENCE, || {
         (gateway.events(0, "registered").len() > 1).then_some(())
     });
+
+    // Before there is a logger.
+    vm.sh("echo VMKIT_GATEWAY_URL=nonsense >> /etc/vmkit/agent.env");
+    vm.sh("systemctl --no-block restart vmkit-agent");
+    let line = vm.wait_for_journal(UNIT, journal.len(), &["VMKIT_GATEWAY_URL"], PATIENCE);
+    assert_eq!(line.priority, 3, "{line:?}");
 }
 
 /// As the reference document has it: a line in the file, and a restart.
