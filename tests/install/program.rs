@@ -221,6 +221,7 @@ fn a_service_that_does_not_start_shows_its_log() {
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output);
     assert!(said.contains("agent log: the log of the agent\n"), "{said}");
+    assert!(!said.contains("agent log: Started"), "systemd's line: {said}");
     assert!(said.contains("Job for vmkit-agent.service failed."), "{said}");
 }
 
@@ -233,6 +234,7 @@ fn an_agent_that_is_not_registered_in_time_shows_its_log() {
     assert_eq!(output.status.code(), Some(1));
     let said = said(&output);
     assert!(said.contains("agent log: the log of the agent\n"), "{said}");
+    assert!(!said.contains("agent log: Started"), "systemd's line: {said}");
     assert!(said.contains("the gateway has not accepted it within 20 s"), "{said}");
 }
 

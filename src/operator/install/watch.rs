@@ -64,7 +64,7 @@ impl Watch<'_> {
             waiter.wait().map_err(|error| Error::Failed(error.to_string()))?;
         }
         // Where the unit has no Type=notify, systemd has no status of the agent.
-        let own = if self.init == Init::Systemd { self.journal(&[]) } else { Vec::new() };
+        let own = if self.init == Init::Systemd { self.journal() } else { Vec::new() };
         if let Some(line) = own.into_iter().rfind(|line| line.starts_with(REGISTERED)) {
             return Ok(line);
         }
@@ -86,7 +86,7 @@ impl Watch<'_> {
     fn show(&self, log: &[String]) {
         if log.is_empty() {
             let command = self.init.log_command();
-            say(&format!("the agent's log is not in its usual place; run: sudo {command}"));
+            say(&format!("found no log lines of the agent; run: sudo {command}"));
         }
         for line in log {
             say(&format!("agent log: {line}"));
@@ -107,8 +107,7 @@ impl Watch<'_> {
     /// The last lines of the log.
     fn log(&self) -> Vec<String> {
         let lines = match self.init {
-            // With systemd's own lines about the service.
-            Init::Systemd => self.journal(&["+", "INVOCATION_ID="]),
+            Init::Systemd => self.journal(),
             Init::OpenRc | Init::None => {
                 self.logs.iter().flat_map(|&(path, length)| own_lines(path, length)).collect()
             }
@@ -116,25 +115,16 @@ impl Watch<'_> {
         lines[lines.len().saturating_sub(LINES)..].to_vec()
     }
 
-    /// The lines that the agent has logged since its last start, and those that `more` matches.
-    fn journal(&self, more: &[&str]) -> Vec<String> {
+    /// The last lines that the agent has logged since its last start. systemd's own lines about the
+    /// service are not among them.
+    fn journal(&self) -> Vec<String> {
         let run = |command: &[&str]| command::run(command, PATIENCE, self.children);
         let show = ["systemctl", "show", "--property=InvocationID", "--value", "vmkit-agent"];
         let id = run(&show).unwrap_or_default();
-        let id = id.trim();
+        let own = format!("_SYSTEMD_INVOCATION_ID={}", id.trim());
         let lines = format!("--lines={LINES}");
-        let mut command = ["journalctl", "--no-pager", "--quiet", "--output=cat", &lines]
-            .map(String::from)
-            .to_vec();
-        for word in ["_SYSTEMD_INVOCATION_ID="].iter().chain(more) {
-            command.push(if word.ends_with('=') {
-                format!("{word}{id}")
-            } else {
-                word.to_string()
-            });
-        }
-        let command: Vec<&str> = command.iter().map(String::as_str).collect();
-        run(&command).unwrap_or_default().lines().map(str::to_owned).collect()
+        let log = ["journalctl", "--no-pager", "--quiet", "--output=cat", &lines, &own];
+        run(&log).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 }
 
