@@ -4,7 +4,7 @@
 //! that another user can open is locked or waited for here.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -119,6 +119,17 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Writes a new file that only this user can read, in the place of a file or a link. It is not synced.
+///
+/// # Errors
+/// The operating system's own.
+pub fn write_new(path: &Path, content: &[u8]) -> io::Result<File> {
+    remove(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    Ok(file)
 }
 
 /// Syncs the folder of `file`, so that renames and removals there are on disk.

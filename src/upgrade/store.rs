@@ -7,7 +7,6 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -299,10 +298,7 @@ impl Store {
 }
 
 fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    files::remove(path)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text)?;
-    file.sync_all()
+    files::write_new(path, text)?.sync_all()
 }
 
 impl fmt::Display for Unreadable {

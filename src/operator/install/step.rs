@@ -5,9 +5,9 @@ use crate::host::files;
 use crate::host::paths::PROGRAM;
 use crate::run::command;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, fchown};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -178,10 +178,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), String> {
     let target = fs::canonicalize(path).ok().filter(|target| target.is_file());
     let path = &target.unwrap_or(path.to_owned());
     let new = unfinished(path);
-    let written = files::remove(&new).and_then(|()| {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
+    let written = files::write_new(&new, text.as_bytes()).and_then(|file| {
         fchown(&file, Some(0), Some(0))?;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.sync_all()?;
@@ -209,5 +206,5 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn on(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("can't {what} {}: {error}; correct it, then run this command again", path.display())
+    files::on(what, path, error) + "; correct it, then run this command again"
 }
