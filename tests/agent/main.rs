@@ -11,6 +11,8 @@ mod params;
 mod frames;
 mod large_replies;
 
+mod gateway_in_python;
+
 mod in_flight;
 
 mod logs_real;

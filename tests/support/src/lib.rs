@@ -33,6 +33,7 @@ pub use container::{Container, docker};
 pub use fake::{Call, Fake, LARGE_LOG};
 pub use frame::{Frame, opcode};
 pub use hostile::{Unresponsive, name_server, narrow_listener};
+pub use log::Log;
 pub use log_line::{LogLine, assert_same_lines, texts};
 pub use peer::{Dial, Peer};
 pub use private_root::{ENTER_ROOT, PrivateRoot};

@@ -6,12 +6,12 @@ use std::sync::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls::{
     ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 
 pub struct Authority {
@@ -23,6 +23,8 @@ pub struct Authority {
 #[derive(Clone)]
 pub struct Identity {
     pub config: Arc<ServerConfig>,
+    /// Certificate and key, for other programs.
+    pub pem: String,
 }
 
 impl Authority {
@@ -61,20 +63,21 @@ impl Authority {
         params.not_after = date_time_ymd(to, 1, 1);
         let key = KeyPair::generate().expect("keys can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("a valid certificate");
-        Identity::new(certificate.der().clone(), &key)
+        Identity::new(&certificate, &key)
     }
 }
 
 impl Identity {
-    fn new(certificate: CertificateDer<'static>, key: &KeyPair) -> Identity {
+    fn new(certificate: &Certificate, key: &KeyPair) -> Identity {
+        let pem = certificate.pem() + &key.serialize_pem();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring serves them")
             .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
+            .with_single_cert(vec![certificate.der().clone()], key)
             .expect("the key is the certificate's");
-        Identity { config: Arc::new(config) }
+        Identity { config: Arc::new(config), pem }
     }
 }
