@@ -74,8 +74,9 @@ impl Session {
         self.send(&Frame::text(text));
     }
 
+    /// Sends a text that keeps to the schemas.
     #[track_caller]
-    fn send_checked(&mut self, text: &str) {
+    pub fn send_checked(&mut self, text: &str) {
         self.conversation.from_gateway(text);
         self.send(&Frame::text(text));
     }
