@@ -75,12 +75,17 @@ fn an_example_on_the_page_keeps_to_the_schemas() {
     let mut count = 0;
     for block in page.split("\n```\n") {
         let mut conversation = Conversation::default();
-        for line in block.lines() {
-            match (line.strip_prefix("< {"), line.strip_prefix("> {")) {
-                (Some(message), _) => conversation.from_agent(&format!("{{{message}")),
-                // A text that is broken on purpose stands alone.
-                (_, Some("")) | (None, None) => continue,
-                (_, Some(message)) => conversation.from_gateway(&format!("{{{message}")),
+        let mut lines = block.lines().peekable();
+        while let Some(line) = lines.next() {
+            let answer = lines.peek().copied().unwrap_or_default();
+            let is_refused =
+                ["-32700", "-32600", "-32602"].iter().any(|code| answer.contains(code));
+            match (line.strip_prefix("< "), line.strip_prefix("> ")) {
+                (Some(message), _) if message.ends_with('}') => conversation.from_agent(message),
+                // Broken on purpose.
+                (_, Some(message)) if is_refused => conversation.note(message),
+                (_, Some(message)) if message.ends_with('}') => conversation.from_gateway(message),
+                _ => continue,
             }
             count += 1;
         }
