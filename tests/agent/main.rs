@@ -42,6 +42,7 @@ mod upgrade_load;
 mod upgrade_refused;
 mod upgrade_trust;
 
+mod captured_session;
 mod configuration;
 mod log_bound;
 mod log_output;

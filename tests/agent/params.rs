@@ -59,7 +59,7 @@ fn logs_fetch_lets_no_wrong_params_reach_docker() {
         Value::Null,
     ];
     for params in wrong_containers.chain(wrong_lines).chain(others) {
-        let response = session.request(1, "logs_fetch", params.clone());
+        let response = session.broken_request(1, "logs_fetch", params.clone());
         assert_eq!(response.code(), INVALID_PARAMS, "{params}: {response:?}");
         assert!(!response.message().contains('\n'), "{response:?}");
     }

@@ -52,7 +52,7 @@ fn refused_registration_closes_logs_why_and_dials_again() {
         let agent = Agent::dialing(&peer).start();
         let mut session = peer.accept_upgraded();
         session.read_register();
-        session.answer_register(refusal);
+        session.send_broken_answer(refusal);
         session.expect_close();
         drop(session);
         agent.wait_for_log(&["register", reason]);

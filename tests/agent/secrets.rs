@@ -122,7 +122,7 @@ fn a_gateway_that_repeats_the_token_is_not_repeated() {
 fn a_gateway_cannot_write_lines_of_its_own_into_the_log() {
     let (peer, agent, mut session) = Agent::registered(Setup::new());
     session.request(1, "a\nforged\u{1b}[2J", json!({}));
-    session.request(2, "logs_fetch", json!({"container": "a\nforged"}));
+    session.broken_request(2, "logs_fetch", json!({"container": "a\nforged"}));
     session.send_raw(&Frame::new(opcode::CLOSE, b"\x03\xe8bye\nforged\x1b[2J").encode());
     drop(session);
     let mut session = peer.accept_upgraded();

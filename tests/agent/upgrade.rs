@@ -116,10 +116,10 @@ fn wrong_params_start_nothing() {
         ("1", "https://localhost/a", &"g".repeat(64)),
     ] {
         let request = json!({"version": version, "download_url": url, "checksum_sha256": checksum});
-        assert_eq!(session.request(1, "agent_upgrade", request).code(), INVALID_PARAMS);
+        assert_eq!(session.broken_request(1, "agent_upgrade", request).code(), INVALID_PARAMS);
     }
     for request in [json!({}), json!({"version": "1"}), json!(null)] {
-        assert_eq!(session.request(1, "agent_upgrade", request).code(), INVALID_PARAMS);
+        assert_eq!(session.broken_request(1, "agent_upgrade", request).code(), INVALID_PARAMS);
     }
     assert!(!agent.log().iter().any(|line| line.contains("requested")));
 }

@@ -220,7 +220,7 @@ fn any_where_the_owner_has_turned_them_off() {
     agent.wait_for_log(&["registered as"]);
     let before = agent.log().len();
     for request in [params(&url, &next), json!({}), json!("nonsense")] {
-        let response = session.request(1, "agent_upgrade", request);
+        let response = session.broken_request(1, "agent_upgrade", request);
         assert_eq!(response.code(), FORBIDDEN, "{}", response.message());
         assert!(response.message().contains("VMKIT_UPGRADES=off"), "{}", response.message());
     }

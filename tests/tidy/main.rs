@@ -1,8 +1,11 @@
 //! The house rules that no tool checks: a test for each, which lists all its faults at once.
 
 mod imports;
+mod protocol;
 
 use std::fs;
+
+use vmkit_test_support as support;
 
 /// All there is at the top: more would hide it.
 const TOP_LEVEL: &str = ".cargo .ci .git .github .gitignore Cargo.lock Cargo.toml LICENSE Makefile \

@@ -18,6 +18,7 @@ mod peer;
 mod private_root;
 mod release;
 mod response;
+pub mod schemas;
 mod scratch;
 mod session;
 mod server;

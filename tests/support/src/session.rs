@@ -1,4 +1,5 @@
-//! A session as the gateway sees it: JSON-RPC over raw frames, every message of the agent's checked.
+//! A session as the gateway sees it: JSON-RPC over raw frames. Every message of the agent's is checked, and
+//! every message to it that is not broken on purpose.
 
 use std::{
     collections::VecDeque,
@@ -13,6 +14,7 @@ use super::{
     frame::{Frame, opcode},
     peer::Upgrade,
     response::{Response, checked},
+    schemas::Conversation,
     stream::{Lost, Stream},
 };
 
@@ -26,6 +28,7 @@ pub struct Session {
     pongs: VecDeque<Frame>,
     inbox: VecDeque<String>,
     fragments: Option<Vec<u8>>,
+    conversation: Conversation,
     register_id: Option<Box<RawValue>>,
     next_id: u32,
 }
@@ -48,6 +51,7 @@ impl Session {
             pongs: VecDeque::new(),
             inbox: VecDeque::new(),
             fragments: None,
+            conversation: Conversation::default(),
             register_id: None,
             next_id: 1000,
         }
@@ -63,18 +67,31 @@ impl Session {
         self.send_raw(&frame.encode());
     }
 
+    /// Sends a text that may be broken on purpose.
     pub fn send_text(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        self.conversation.note(&String::from_utf8_lossy(text));
         self.send(&Frame::text(text));
     }
 
+    /// Sends a text that keeps to the schemas.
+    #[track_caller]
+    pub fn send_checked(&mut self, text: &str) {
+        self.conversation.from_gateway(text);
+        self.send(&Frame::text(text));
+    }
+
+    #[track_caller]
     pub fn send_request(&mut self, id: impl Into<Value>, method: &str, params: Value) {
         let id: Value = id.into();
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        self.send_text(request.to_string());
+        self.send_checked(&request.to_string());
     }
 
+    #[track_caller]
     pub fn notify(&mut self, method: &str, params: Value) {
-        self.send_text(json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string());
+        let notification = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        self.send_checked(&notification.to_string());
     }
 
     // Receiving.
@@ -120,7 +137,9 @@ impl Session {
                 let mut message = self.fragments.take().unwrap_or_default();
                 message.extend(frame.payload);
                 if frame.last {
-                    return Ok(Some(checked(message)));
+                    let text = checked(message);
+                    self.conversation.from_agent(&text);
+                    return Ok(Some(text));
                 }
                 self.fragments = Some(message);
             }
@@ -155,6 +174,20 @@ impl Session {
     pub fn request(&mut self, id: impl Into<Value>, method: &str, params: Value) -> Response {
         let id = id.into();
         self.send_request(id.clone(), method, params);
+        self.response_to(id, PATIENCE)
+    }
+
+    /// The same with params that are broken on purpose.
+    #[track_caller]
+    pub fn broken_request(
+        &mut self,
+        id: impl Into<Value>,
+        method: &str,
+        params: Value,
+    ) -> Response {
+        let id = id.into();
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        self.send_text(request.to_string());
         self.response_to(id, PATIENCE)
     }
 
@@ -227,9 +260,21 @@ impl Session {
         self.answer_register(r#""result":{"ok":true}"#);
     }
 
+    #[track_caller]
     pub fn answer_register(&mut self, outcome: &str) {
-        let id = self.register_id.as_ref().expect("register was read").clone();
-        self.send_text(format!(r#"{{"jsonrpc":"2.0","id":{id},{outcome}}}"#));
+        let answer = self.register_answer(outcome);
+        self.send_checked(&answer);
+    }
+
+    /// The same with an outcome that is broken on purpose.
+    pub fn send_broken_answer(&mut self, outcome: &str) {
+        let answer = self.register_answer(outcome);
+        self.send_text(answer);
+    }
+
+    fn register_answer(&self, outcome: &str) -> String {
+        let id = self.register_id.as_ref().expect("register was read");
+        format!(r#"{{"jsonrpc":"2.0","id":{id},{outcome}}}"#)
     }
 
     /// Nothing that was sent before is answered, and the session serves on.
