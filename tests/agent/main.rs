@@ -31,6 +31,7 @@ mod notify;
 
 mod dial_failures;
 mod dial_http;
+mod dial_race;
 mod proxy;
 
 mod upgrade;

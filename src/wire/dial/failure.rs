@@ -95,8 +95,18 @@ pub enum Dns {
 pub enum Tcp {
     /// `ws:` is for loopback addresses only, and the name has none.
     NoLoopback,
-    /// Every address that was tried. None: no answer in time.
-    Tried(Vec<(SocketAddr, Option<io::Error>)>),
+    /// Every address that was tried.
+    Tried(Vec<(SocketAddr, Unreached)>),
+}
+
+/// Why one address of several was not reached.
+#[derive(Debug)]
+pub enum Unreached {
+    /// It had its time.
+    Silent,
+    /// The dial's time was over before its own.
+    OutOfTime,
+    Error(io::Error),
 }
 
 #[derive(Debug)]

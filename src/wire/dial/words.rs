@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 
 use super::attempt::BUDGET;
-use super::failure::{Cause, Dns, Failure, Http, Peer, Proxy, Tcp, Tls};
+use super::failure::{Cause, Dns, Failure, Http, Peer, Proxy, Tcp, Tls, Unreached};
 use super::tcp::EACH;
 use crate::config::variables::{CA_FILE, GATEWAY_URL, HTTPS_PROXY, TOKEN};
 use crate::config::{ENV_FILE, TokenSource};
@@ -73,17 +73,18 @@ fn tcp(f: &mut fmt::Formatter, peer: &Peer, why: &Tcp) -> fmt::Result {
             "{host} has no loopback address, and ws:// is for loopback only; check {variable}"
         );
     };
-    for (index, (address, error)) in tried.iter().enumerate() {
+    for (index, (address, why)) in tried.iter().enumerate() {
         write!(f, "{}{address}", if index > 0 { ", " } else { "" })?;
         if index == 0 && address.ip().to_string() != *host {
             write!(f, " ({host})")?;
         }
-        match error {
-            None => write!(f, " did not answer within {} s", EACH.as_secs()),
-            Some(error) if error.kind() == ErrorKind::ConnectionRefused => {
+        match why {
+            Unreached::Silent => write!(f, " did not answer within {} s", EACH.as_secs()),
+            Unreached::OutOfTime => write!(f, " did not answer {InTime}"),
+            Unreached::Error(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 f.write_str(" refused the connection")
             }
-            Some(error) => write!(f, " can't be reached: {error}"),
+            Unreached::Error(error) => write!(f, " can't be reached: {error}"),
         }?;
     }
     write!(f, "; a firewall may block outbound port {port}, or {variable} may be wrong")
@@ -217,13 +218,17 @@ mod tests {
     #[test]
     fn tcp_names_each_address_and_the_port() {
         let at = |address: &str| address.parse().unwrap();
-        let refused = std::io::Error::from(ErrorKind::ConnectionRefused);
-        let tried = vec![(at("[::1]:443"), Some(refused)), (at("192.0.2.7:443"), None)];
+        let refused = Unreached::Error(ErrorKind::ConnectionRefused.into());
+        let tried = vec![
+            (at("[::1]:443"), refused),
+            (at("192.0.2.7:443"), Unreached::Silent),
+            (at("192.0.2.8:443"), Unreached::OutOfTime),
+        ];
         let cause = Cause::Tcp { peer: peer(), why: Tcp::Tried(tried) };
         assert_eq!(
             cause.to_string(),
             "[::1]:443 (gateway.test) refused the connection, 192.0.2.7:443 did not answer within \
-             3 s; a firewall may block outbound port 443, or VMKIT_GATEWAY_URL may be wrong"
+             3 s, 192.0.2.8:443 did not answer in time (20 s for the whole dial); a firewall may block outbound port 443, or VMKIT_GATEWAY_URL may be wrong"
         );
     }
 
