@@ -94,10 +94,10 @@ impl UpgradeConfig {
         let extra_roots = match variables.get(names::CA_FILE) {
             None => rustls::RootCertStore::empty(),
             Some(path) => {
-                let pem = read_regular(Path::new(path)).map_err(|error| error.to_string());
-                pem.and_then(|pem| trust::roots(&pem)).map_err(|problem| {
-                    Error::new(names::CA_FILE, format!("{path}: {problem}; name a PEM file"))
-                })?
+                let file = read_regular(Path::new(path))
+                    .map_err(|error| format!("{error}; name a PEM file"));
+                file.and_then(|file| trust::roots(&file))
+                    .map_err(|problem| Error::new(names::CA_FILE, format!("{path}: {problem}")))?
             }
         };
         Ok(UpgradeConfig {

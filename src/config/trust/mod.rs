@@ -1,12 +1,16 @@
 //! The certificate roots of every TLS connection. The system's own store is not used.
 
+mod der;
+mod pem;
+
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, KeyProvider};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use rustls::{ClientConfig, RootCertStore};
+
+pub use pem::roots;
 
 /// The client side of every TLS connection. It trusts the bundled web roots and `extra`.
 ///
@@ -37,20 +41,4 @@ impl KeyProvider for NoKeys {
     ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
         Err(rustls::Error::General("the agent has no key of its own".to_owned()))
     }
-}
-
-/// The certificates of a PEM file.
-///
-/// # Errors
-/// What is wrong with the file.
-pub fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| format!("not PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("not a certificate: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("the file holds no certificate".to_owned());
-    }
-    Ok(roots)
 }
