@@ -17,10 +17,17 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// The first element, as it stands there, without what follows it.
-pub fn first(bytes: &[u8]) -> Option<&[u8]> {
+impl<'a> Elements<'a> {
+    /// The contents of the next element, if it has this tag.
+    pub fn expect(&mut self, expected: u8) -> Option<&'a [u8]> {
+        self.next().filter(|(tag, _)| *tag == expected).map(|(_, contents)| contents)
+    }
+}
+
+/// The first element, as it stands there, and what follows it.
+pub fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, _, rest) = split(bytes)?;
-    bytes.get(..bytes.len() - rest.len())
+    bytes.split_at_checked(bytes.len() - rest.len())
 }
 
 /// Tag and contents of the first element, and what follows it.
@@ -49,7 +56,7 @@ mod tests {
         let bytes = [&[0x30, 0x02, 1, 2, 0x05, 0x00][..], &long, &[0x30, 0x05, 1]].concat();
         let found: Vec<_> = Elements(&bytes).collect();
         assert_eq!(found, [(SEQUENCE, &[1, 2][..]), (5, &[]), (4, &[7; 0x80])]);
-        assert_eq!(first(&bytes), Some(&[0x30, 0x02, 1, 2][..]));
+        assert_eq!(first(&bytes), Some(bytes.split_at(4)));
     }
 
     #[test]

@@ -5,14 +5,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error, PemObject};
 
-use super::der;
-
-/// What else a file may hold, by how its lines end, and what to do.
-const OTHERS: [(&str, &str); 3] = [
-    ("PRIVATE KEY-----", "it holds a private key and no certificate"),
-    ("CERTIFICATE REQUEST-----", "it holds a request for a certificate, and no certificate"),
-    ("PKCS7-----", "it is PKCS #7; convert it: openssl pkcs7 -print_certs -in FILE -out FILE.pem"),
-];
+use super::der::{self, Elements};
 
 /// The certificates of a PEM file. A byte order mark, indentation and text round the certificates
 /// are no matter.
@@ -22,25 +15,37 @@ const OTHERS: [(&str, &str); 3] = [
 pub fn roots(file: &[u8]) -> Result<RootCertStore, String> {
     let text = plain_text(file)?;
     let mut roots = RootCertStore::empty();
+    let mut others = 0;
     for (certificate, number) in CertificateDer::pem_slice_iter(text.as_bytes()).zip(1..) {
         let damaged = |what| format!("certificate {number} {what}; copy the file again");
         let certificate = certificate.map_err(|error| damaged(what_is_wrong(&error)))?;
-        // In the form of `openssl x509 -trustout` more follows the certificate.
-        let Some(der) = der::first(&certificate) else {
-            return Err(damaged("is cut off"));
-        };
-        roots.add(der.into()).map_err(|_| damaged("is no X.509 certificate, or is damaged"))?;
+        let (certificate, settings) =
+            der::first(&certificate).ok_or_else(|| damaged("is cut off"))?;
+        if !is_for_servers(settings) {
+            others += 1;
+            continue;
+        }
+        roots
+            .add(certificate.into())
+            .map_err(|_| damaged("is no X.509 certificate, or is damaged"))?;
     }
-    if roots.is_empty() {
-        let other =
-            OTHERS.iter().find(|(ending, _)| text.lines().any(|line| line.ends_with(ending)));
-        let problem = other
-            .map_or("no line is -----BEGIN CERTIFICATE-----; name a PEM file", |(_, problem)| {
-                problem
-            });
-        return Err(problem.to_owned());
+    match roots.is_empty() {
+        true => Err(what_instead(&text, others).to_owned()),
+        false => Ok(roots),
     }
-    Ok(roots)
+}
+
+/// What a file holds that has no certificate for us.
+fn what_instead(text: &str, others: u32) -> &'static str {
+    if others > 0 {
+        "it trusts its certificates for other uses than TLS servers"
+    } else if text.contains("PRIVATE KEY-----") {
+        "it holds a private key and no certificate"
+    } else if text.contains("PKCS7-----") {
+        "it is PKCS #7; convert it: openssl pkcs7 -print_certs -in FILE -out FILE.pem"
+    } else {
+        "no line is -----BEGIN CERTIFICATE-----; name a PEM file"
+    }
 }
 
 /// The text in the form that the parser knows.
@@ -54,18 +59,33 @@ fn plain_text(file: &[u8]) -> Result<String, &'static str> {
         _ => {}
     }
     let text = String::from_utf8_lossy(file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file));
-    let lines = text.split(['\n', '\r']).map(|line| {
-        let line = line.trim();
-        // OpenSSL's other names for it.
-        match line
-            .strip_suffix(" TRUSTED CERTIFICATE-----")
-            .or(line.strip_suffix(" X509 CERTIFICATE-----"))
-        {
-            Some(begin_or_end) => format!("{begin_or_end} CERTIFICATE-----\n"),
-            None => format!("{line}\n"),
-        }
-    });
-    Ok(lines.collect())
+    let mut plain = String::with_capacity(text.len() + 1);
+    for line in text.lines() {
+        plain.push_str(line.trim());
+        plain.push('\n');
+    }
+    // OpenSSL's other names for it.
+    for name in ["TRUSTED CERTIFICATE-----", "X509 CERTIFICATE-----"] {
+        plain = plain.replace(name, "CERTIFICATE-----");
+    }
+    Ok(plain)
+}
+
+/// Whether OpenSSL would trust a certificate for a TLS server. `settings` is what follows the
+/// certificate in its `TRUSTED CERTIFICATE`, and nothing elsewhere. Bundles of distributions list
+/// the CAs that are not to be trusted in this form too.
+fn is_for_servers(settings: &[u8]) -> bool {
+    const TRUSTED: u8 = der::SEQUENCE;
+    const REJECTED: u8 = 0xa0;
+    const SERVER_AUTH: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x03\x01";
+    const ANY: &[u8] = b"\x55\x1d\x25\x00";
+    let has_it = |uses| Elements(uses).any(|(_, usage)| usage == SERVER_AUTH || usage == ANY);
+    let settings = Elements(settings).expect(der::SEQUENCE).unwrap_or_default();
+    Elements(settings).all(|(tag, uses)| match tag {
+        TRUSTED => has_it(uses),
+        REJECTED => !has_it(uses),
+        _ => true,
+    })
 }
 
 fn what_is_wrong(error: &Error) -> &'static str {
@@ -103,14 +123,31 @@ mod tests {
         let indented: String = pem.lines().map(|line| format!("  \t{line} \n")).collect();
         assert_eq!(count(&indented), 1);
         assert_eq!(count(pem.replace(" CERTIFICATE", " X509 CERTIFICATE")), 1);
-        // It may be used for serverAuth.
-        let trust = b"\x30\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01";
-        let body = BASE64.encode(&[&der[..], trust].concat());
-        let trusted = format!(
-            "-----BEGIN TRUSTED CERTIFICATE-----\n{body}\n-----END TRUSTED CERTIFICATE-----"
-        );
-        assert_eq!(count(&trusted), 1);
+        assert_eq!(count(trusted(&der, b"\x30\x0c\x30\x0a\x06\x08", SERVER_AUTH)), 1);
+        assert_eq!(count(trusted(&der, b"", b"")), 1);
         assert_eq!(count([b"caf\xe9\n", pem.as_bytes()].concat()), 1);
+    }
+
+    const SERVER_AUTH: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x03\x01";
+    const CLIENT_AUTH: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x03\x02";
+
+    /// A certificate as `openssl x509 -trustout` writes it, with one use set.
+    fn trusted(der: &[u8], head: &[u8], usage: &[u8]) -> String {
+        let body = BASE64.encode(&[der, head, usage].concat());
+        format!("-----BEGIN TRUSTED CERTIFICATE-----\n{body}\n-----END TRUSTED CERTIFICATE-----")
+    }
+
+    #[test]
+    fn a_certificate_that_openssl_would_not_trust_for_servers_is_left_out() {
+        let (_, der, pem) = key_and_certificate();
+        let rejected = trusted(&der, b"\x30\x0c\xa0\x0a\x06\x08", SERVER_AUTH);
+        let for_clients = trusted(&der, b"\x30\x0c\x30\x0a\x06\x08", CLIENT_AUTH);
+        for file in [&rejected, &for_clients] {
+            let problem = roots(file.as_bytes()).expect_err("nothing is trusted");
+            assert!(problem.starts_with("it trusts its certificates for other uses"), "{problem}");
+            assert_eq!(count(format!("{file}\n{pem}")), 1);
+        }
+        assert_eq!(count(trusted(&der, b"\x30\x0c\xa0\x0a\x06\x08", CLIENT_AUTH)), 1);
     }
 
     #[test]
@@ -132,10 +169,6 @@ mod tests {
             (format!("{pem}{}", pem.replace('M', "?")).into_bytes(), "certificate 2 is damaged"),
             (pem.replace("E-----", "E----").into_bytes(), "certificate 1 has a BEGIN line"),
             (pem.replace("CERTIFICATE-", "PKCS7-").into_bytes(), "it is PKCS #7"),
-            (
-                pem.replace("CERTIFICATE-", "CERTIFICATE REQUEST-").into_bytes(),
-                "it holds a request",
-            ),
         ] {
             let problem = roots(&file).expect_err(words);
             assert!(problem.starts_with(words), "{problem}");
