@@ -2,6 +2,8 @@
 
 use vmkit_test_support as support;
 
+mod openssl;
+
 mod opening;
 mod register;
 
@@ -32,6 +34,7 @@ mod notify;
 mod dial_failures;
 mod dial_http;
 mod dial_race;
+mod dial_tls;
 mod proxy;
 
 mod upgrade;

@@ -59,7 +59,6 @@ pub enum Cause {
     /// `gateway` is `host:port`.
     Tls {
         gateway: String,
-        ca_file: Option<String>,
         why: Tls,
     },
     /// `gateway` is the URL, without its query.

@@ -6,9 +6,9 @@ use std::io::ErrorKind;
 use super::attempt::BUDGET;
 use super::failure::{Cause, Dns, Failure, Http, Peer, Proxy, Tcp, Tls, Unreached};
 use super::tcp::EACH;
-use crate::config::variables::{CA_FILE, GATEWAY_URL, HTTPS_PROXY, TOKEN};
+use crate::config::variables::{GATEWAY_URL, HTTPS_PROXY, TOKEN};
 use crate::config::{ENV_FILE, TokenSource};
-use crate::wire::tls::{self, Distrust};
+use crate::wire::tls::Distrust;
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -24,16 +24,7 @@ impl fmt::Display for Cause {
             Cause::Proxy { proxy, why } => {
                 write!(f, "{proxy}: the proxy {}; check {HTTPS_PROXY}", Say(why))
             }
-            Cause::Tls { gateway, ca_file, why } => {
-                write!(f, "{gateway}: {}", Say(why))?;
-                match ca_file {
-                    Some(path) if matches!(why, Tls::Distrusted(error) if tls::is_unknown(error)) =>
-                    {
-                        write!(f, "; {CA_FILE}={path} does not contain it")
-                    }
-                    _ => Ok(()),
-                }
-            }
+            Cause::Tls { gateway, why } => write!(f, "{gateway}: {}", Say(why)),
             Cause::Http { gateway, why } => write!(f, "{gateway}: {}", Say(why)),
         }
     }
@@ -127,7 +118,8 @@ impl fmt::Display for Say<'_, Tls> {
             }
             Tls::NoAnswer => write!(f, "the gateway did not finish the TLS handshake {InTime}"),
             Tls::HungUp => f.write_str(
-                "the connection ended during the handshake; is there a TLS server on that port?",
+                "the connection ended during the handshake; is there a TLS server on that port? A \
+                 firewall may cut TLS",
             ),
             Tls::Socket(error) => write!(f, "the connection failed in the handshake: {error}"),
             Tls::Distrusted(error) => Distrust { error, named_by: GATEWAY_URL }.fmt(f),
@@ -230,19 +222,5 @@ mod tests {
             "[::1]:443 (gateway.test) refused the connection, 192.0.2.7:443 did not answer within \
              3 s, 192.0.2.8:443 did not answer in time (20 s for the whole dial); a firewall may block outbound port 443, or VMKIT_GATEWAY_URL may be wrong"
         );
-    }
-
-    #[test]
-    fn an_unknown_issuer_is_told_with_the_file_that_lacks_it() {
-        let words = |ca_file: Option<&str>, error: rustls::CertificateError| {
-            let why = Tls::Distrusted(error.into());
-            let ca_file = ca_file.map(str::to_owned);
-            Cause::Tls { gateway: "h:443".to_owned(), ca_file, why }.to_string()
-        };
-        let unknown = rustls::CertificateError::UnknownIssuer;
-        assert!(words(None, unknown.clone()).ends_with("sudo vmkit-agent install --ca-file FILE"));
-        assert!(words(Some("/ca"), unknown).ends_with("; VMKIT_CA_FILE=/ca does not contain it"));
-        let revoked = rustls::CertificateError::Revoked;
-        assert!(!words(Some("/ca"), revoked).contains("VMKIT_CA_FILE"));
     }
 }
