@@ -68,5 +68,6 @@ cargo-test: export RUST_TEST_THREADS = 8
 cargo-test: agent gateway
 	$(need) docker:docker.io busybox:busybox-static dash:dash curl:curl wget:wget \
 		shellcheck:shellcheck man:man-db mandoc:mandoc systemd-analyze:systemd \
-		setpriv:util-linux minisign:minisign ip:iproute2 logger:bsdutils venv:python3-venv
+		setpriv:util-linux minisign:minisign openssl:openssl ip:iproute2 logger:bsdutils \
+		venv:python3-venv
 	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --no-fail-fast

@@ -31,8 +31,6 @@ pub struct Config {
     pub gateway: Gateway,
     pub log_level: LevelFilter,
     pub instance_id: String,
-    /// The PEM file whose certificates are trusted beside the bundled roots.
-    pub ca_file: Option<String>,
     pub docker: OsString,
     /// The trust and the proxy in it serve the session as well as downloads.
     pub upgrade: UpgradeConfig,
@@ -75,7 +73,6 @@ impl Config {
                 Some(id) => instance_id(id)?,
                 None => found_instance_id(),
             },
-            ca_file: variables.get(names::CA_FILE).map(str::to_owned),
             docker: variables.get(names::DOCKER_BIN).unwrap_or("docker").into(),
             environment,
         })
@@ -91,17 +88,18 @@ impl Config {
 
 impl UpgradeConfig {
     pub(super) fn check(variables: &Variables) -> Result<UpgradeConfig, Error> {
-        let extra_roots = match variables.get(names::CA_FILE) {
+        let ca_file = variables.get(names::CA_FILE);
+        let extra_roots = match ca_file {
             None => rustls::RootCertStore::empty(),
             Some(path) => {
-                let pem = read_regular(Path::new(path)).map_err(|error| error.to_string());
-                pem.and_then(|pem| trust::roots(&pem)).map_err(|problem| {
-                    Error::new(names::CA_FILE, format!("{path}: {problem}; name a PEM file"))
-                })?
+                let file = read_regular(Path::new(path))
+                    .map_err(|error| format!("{error}; name a PEM file"));
+                file.and_then(|file| trust::roots(&file))
+                    .map_err(|problem| Error::new(names::CA_FILE, format!("{path}: {problem}")))?
             }
         };
         Ok(UpgradeConfig {
-            tls: trust::client_config(extra_roots)
+            tls: trust::client_config(extra_roots, ca_file)
                 .map_err(|error| Error::new(names::CA_FILE, error.to_string()))?,
             proxy: proxy::check(variables)?,
             by_gateway: variables.get(names::UPGRADES).map_or(Ok(true), on_or_off)?,

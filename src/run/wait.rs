@@ -44,7 +44,7 @@ pub enum Interest {
 /// Why a wait ended. Both are false after a child's output, its end or the deadline.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Woken {
-    /// The session's socket is ready.
+    /// The session's socket is ready, or of a dial's several sockets one.
     pub socket: bool,
     /// A signal has asked the program to end, now or earlier.
     pub stop: bool,
@@ -185,7 +185,7 @@ impl Waiter {
         self.child_ended.take()
     }
 
-    /// From now on the session's socket ends waits, until it is closed.
+    /// From now on this socket ends waits, until it is closed. A dial watches several: they race.
     pub fn watch_socket(&self, socket: &impl AsFd, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(SOCKET), flags(interest))?)
     }

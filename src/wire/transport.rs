@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use rustls::{ClientConnection, ProtocolVersion};
 
+use super::tls::Failed;
 use crate::run::wait::{Interest, Waiter};
 
 /// What a session reads from and writes to.
@@ -169,8 +170,8 @@ impl Tls {
     /// One step of the handshake; true once it is complete.
     ///
     /// # Errors
-    /// `WouldBlock` after a sleep that the socket did not end; `InvalidData` with the reason of
-    /// rustls inside when the peer can't be trusted.
+    /// `WouldBlock` after a sleep that the socket did not end; [`Failed`] inside when the peer
+    /// can't be trusted, or refuses.
     pub fn shake_hands(&mut self) -> io::Result<bool> {
         if self.connection.is_handshaking() {
             self.push_some()?;
@@ -189,7 +190,7 @@ impl Tls {
         let count = self.connection.read_tls(&mut self.wire)?;
         if let Err(error) = self.connection.process_new_packets() {
             let _ = self.push();
-            return Err(io::Error::new(ErrorKind::InvalidData, error));
+            return Err(Failed(error).into());
         }
         Ok(count)
     }

@@ -2,6 +2,8 @@
 
 use vmkit_test_support as support;
 
+mod openssl;
+
 mod opening;
 mod register;
 
@@ -33,6 +35,8 @@ mod notify;
 
 mod dial_failures;
 mod dial_http;
+mod dial_race;
+mod dial_tls;
 mod proxy;
 
 mod upgrade;

@@ -204,7 +204,7 @@ mod tests {
             }
         });
         let config = UpgradeConfig {
-            tls: trust::client_config(rustls::RootCertStore::empty()).unwrap(),
+            tls: trust::client_config(rustls::RootCertStore::empty(), None).unwrap(),
             proxy: None,
             by_gateway: true,
             release_key: None,

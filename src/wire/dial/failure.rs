@@ -59,7 +59,6 @@ pub enum Cause {
     /// `gateway` is `host:port`.
     Tls {
         gateway: String,
-        ca_file: Option<String>,
         why: Tls,
     },
     /// `gateway` is the URL, without its query.
@@ -95,8 +94,18 @@ pub enum Dns {
 pub enum Tcp {
     /// `ws:` is for loopback addresses only, and the name has none.
     NoLoopback,
-    /// Every address that was tried. None: no answer in time.
-    Tried(Vec<(SocketAddr, Option<io::Error>)>),
+    /// Every address that was tried.
+    Tried(Vec<(SocketAddr, Unreached)>),
+}
+
+/// Why one address of several was not reached.
+#[derive(Debug)]
+pub enum Unreached {
+    /// It had its time.
+    Silent,
+    /// The dial's time was over before its own.
+    OutOfTime,
+    Error(io::Error),
 }
 
 #[derive(Debug)]

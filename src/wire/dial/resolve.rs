@@ -9,7 +9,7 @@ use super::attempt::Attempt;
 use super::failure::{Cause, Dns, Error, Peer};
 use crate::run::job::{Captured, Progress};
 
-/// The addresses of `peer`, IPv6 and IPv4 in alternation; at least one.
+/// The addresses of `peer`, at least one. IPv6 and IPv4 take turns.
 pub(super) fn addresses(attempt: &Attempt, peer: &Peer) -> Result<Vec<IpAddr>, Error> {
     if let Ok(address) = peer.host.parse() {
         return Ok(vec![address]);
@@ -69,19 +69,21 @@ pub fn print_addresses(host: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// IPv6 and IPv4 in turn, each in the resolver's order, none twice.
+/// The families in turn, as RFC 8305 says: a family that is dead holds up no more than one attempt.
+/// The resolver's first address stays first, and each family stays in the resolver's order.
 fn alternate(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
-    let (mut six, mut four) = (Vec::new(), Vec::new());
+    let (mut one, mut other) = (Vec::<IpAddr>::new(), Vec::new());
     for address in addresses {
-        let family = if address.is_ipv6() { &mut six } else { &mut four };
+        let is_of_first = one.first().is_none_or(|first| first.is_ipv6() == address.is_ipv6());
+        let family = if is_of_first { &mut one } else { &mut other };
         if !family.contains(&address) {
             family.push(address);
         }
     }
-    let mut mixed = Vec::with_capacity(six.len() + four.len());
-    for index in 0..six.len().max(four.len()) {
-        mixed.extend(six.get(index));
-        mixed.extend(four.get(index));
+    let mut mixed = Vec::with_capacity(one.len() + other.len());
+    for index in 0..one.len().max(other.len()) {
+        mixed.extend(one.get(index));
+        mixed.extend(other.get(index));
     }
     mixed
 }
@@ -98,11 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_take_turns() {
+    fn families_take_turns_after_the_resolvers_first() {
         let parse = |text: &str| text.parse::<IpAddr>().unwrap();
-        let addresses = ["10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.3", "::1"].map(parse);
-        let mixed = alternate(addresses.into_iter());
-        assert_eq!(mixed, ["::1", "10.0.0.1", "10.0.0.2", "10.0.0.3"].map(parse));
+        let mixed = |resolved: &[&str]| alternate(resolved.iter().map(|text| parse(text)));
+        assert_eq!(
+            mixed(&["10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.3", "::1"]),
+            ["10.0.0.1", "::1", "10.0.0.2", "10.0.0.3"].map(parse)
+        );
+        assert_eq!(mixed(&["::1", "::2", "10.0.0.1"]), ["::1", "10.0.0.1", "::2"].map(parse));
     }
 
     #[test]

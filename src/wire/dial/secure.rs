@@ -8,14 +8,12 @@ use rustls::pki_types::ServerName;
 use super::attempt::{Attempt, Passed};
 use super::failure::{Cause, Error, Tls as Why};
 use crate::config::Config;
+use crate::wire::tls::Failed;
 use crate::wire::transport::{Tls, Wire};
 
 /// Makes the connection secure, and sure that the gateway is at its other end.
 pub(super) fn secure(attempt: &Attempt, wire: Wire, config: &Config) -> Result<Tls, Error> {
-    let failed = |why| {
-        let (gateway, ca_file) = (config.gateway.authority(), config.ca_file.clone());
-        Error::from(Cause::Tls { gateway, ca_file, why })
-    };
+    let failed = |why| Error::from(Cause::Tls { gateway: config.gateway.authority(), why });
     let name = ServerName::try_from(config.gateway.host().to_owned())
         .map_err(|_| failed(Why::ServerName))?;
     let connection = ClientConnection::new(config.upgrade.tls.clone(), name)
@@ -40,11 +38,12 @@ pub(super) fn secure(attempt: &Attempt, wire: Wire, config: &Config) -> Result<T
 }
 
 fn why(error: io::Error) -> Why {
-    if error.kind() == ErrorKind::UnexpectedEof {
+    // A peer that closes without having read all resets the connection.
+    if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) {
         return Why::HungUp;
     }
     match error.downcast() {
-        Ok(distrust) => Why::Distrusted(distrust),
+        Ok(Failed(distrust)) => Why::Distrusted(distrust),
         Err(error) => Why::Socket(error),
     }
 }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::io::ErrorKind;
 
 use super::attempt::BUDGET;
-use super::failure::{Cause, Dns, Failure, Http, Peer, Proxy, Tcp, Tls};
+use super::failure::{Cause, Dns, Failure, Http, Peer, Proxy, Tcp, Tls, Unreached};
 use super::tcp::EACH;
-use crate::config::variables::{CA_FILE, GATEWAY_URL, HTTPS_PROXY, TOKEN};
+use crate::config::variables::{GATEWAY_URL, HTTPS_PROXY, TOKEN};
 use crate::config::{ENV_FILE, TokenSource};
-use crate::wire::tls::{self, Distrust};
+use crate::wire::tls::Distrust;
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -24,16 +24,7 @@ impl fmt::Display for Cause {
             Cause::Proxy { proxy, why } => {
                 write!(f, "{proxy}: the proxy {}; check {HTTPS_PROXY}", Say(why))
             }
-            Cause::Tls { gateway, ca_file, why } => {
-                write!(f, "{gateway}: {}", Say(why))?;
-                match ca_file {
-                    Some(path) if matches!(why, Tls::Distrusted(error) if tls::is_unknown(error)) =>
-                    {
-                        write!(f, "; {CA_FILE}={path} does not contain it")
-                    }
-                    _ => Ok(()),
-                }
-            }
+            Cause::Tls { gateway, why } => write!(f, "{gateway}: {}", Say(why)),
             Cause::Http { gateway, why } => write!(f, "{gateway}: {}", Say(why)),
         }
     }
@@ -73,17 +64,18 @@ fn tcp(f: &mut fmt::Formatter, peer: &Peer, why: &Tcp) -> fmt::Result {
             "{host} has no loopback address, and ws:// is for loopback only; check {variable}"
         );
     };
-    for (index, (address, error)) in tried.iter().enumerate() {
+    for (index, (address, why)) in tried.iter().enumerate() {
         write!(f, "{}{address}", if index > 0 { ", " } else { "" })?;
         if index == 0 && address.ip().to_string() != *host {
             write!(f, " ({host})")?;
         }
-        match error {
-            None => write!(f, " did not answer within {} s", EACH.as_secs()),
-            Some(error) if error.kind() == ErrorKind::ConnectionRefused => {
+        match why {
+            Unreached::Silent => write!(f, " did not answer within {} s", EACH.as_secs()),
+            Unreached::OutOfTime => write!(f, " did not answer {InTime}"),
+            Unreached::Error(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 f.write_str(" refused the connection")
             }
-            Some(error) => write!(f, " can't be reached: {error}"),
+            Unreached::Error(error) => write!(f, " can't be reached: {error}"),
         }?;
     }
     write!(f, "; a firewall may block outbound port {port}, or {variable} may be wrong")
@@ -126,7 +118,8 @@ impl fmt::Display for Say<'_, Tls> {
             }
             Tls::NoAnswer => write!(f, "the gateway did not finish the TLS handshake {InTime}"),
             Tls::HungUp => f.write_str(
-                "the connection ended during the handshake; is there a TLS server on that port?",
+                "the connection ended during the handshake; is there a TLS server on that port? A \
+                 firewall may cut TLS",
             ),
             Tls::Socket(error) => write!(f, "the connection failed in the handshake: {error}"),
             Tls::Distrusted(error) => Distrust { error, named_by: GATEWAY_URL }.fmt(f),
@@ -217,27 +210,17 @@ mod tests {
     #[test]
     fn tcp_names_each_address_and_the_port() {
         let at = |address: &str| address.parse().unwrap();
-        let refused = std::io::Error::from(ErrorKind::ConnectionRefused);
-        let tried = vec![(at("[::1]:443"), Some(refused)), (at("192.0.2.7:443"), None)];
+        let refused = Unreached::Error(ErrorKind::ConnectionRefused.into());
+        let tried = vec![
+            (at("[::1]:443"), refused),
+            (at("192.0.2.7:443"), Unreached::Silent),
+            (at("192.0.2.8:443"), Unreached::OutOfTime),
+        ];
         let cause = Cause::Tcp { peer: peer(), why: Tcp::Tried(tried) };
         assert_eq!(
             cause.to_string(),
             "[::1]:443 (gateway.test) refused the connection, 192.0.2.7:443 did not answer within \
-             3 s; a firewall may block outbound port 443, or VMKIT_GATEWAY_URL may be wrong"
+             3 s, 192.0.2.8:443 did not answer in time (20 s for the whole dial); a firewall may block outbound port 443, or VMKIT_GATEWAY_URL may be wrong"
         );
-    }
-
-    #[test]
-    fn an_unknown_issuer_is_told_with_the_file_that_lacks_it() {
-        let words = |ca_file: Option<&str>, error: rustls::CertificateError| {
-            let why = Tls::Distrusted(error.into());
-            let ca_file = ca_file.map(str::to_owned);
-            Cause::Tls { gateway: "h:443".to_owned(), ca_file, why }.to_string()
-        };
-        let unknown = rustls::CertificateError::UnknownIssuer;
-        assert!(words(None, unknown.clone()).ends_with("sudo vmkit-agent install --ca-file FILE"));
-        assert!(words(Some("/ca"), unknown).ends_with("; VMKIT_CA_FILE=/ca does not contain it"));
-        let revoked = rustls::CertificateError::Revoked;
-        assert!(!words(Some("/ca"), revoked).contains("VMKIT_CA_FILE"));
     }
 }
