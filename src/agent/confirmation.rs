@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::run::job::{Captured, Children, Progress};
 use crate::upgrade::probation::{self, Probation};
+use crate::upgrade::told::Told;
 use crate::wire::rpc;
 use crate::wire::session::Session;
 
@@ -35,6 +36,11 @@ impl Confirmation {
     pub fn advice(&self) -> Option<String> {
         let trial = self.probation.trial()?;
         Some(format!("on trial; if it fails: sudo {} doctor", trial.previous().display()))
+    }
+
+    /// What `register` tells of trials and roll-backs.
+    pub fn told(&self) -> Told<'_> {
+        self.probation.told()
     }
 
     /// The gateway has accepted this agent.

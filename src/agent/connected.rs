@@ -14,10 +14,11 @@ use crate::config::{Config, Token};
 use crate::logging::{PEER, SESSION};
 use crate::requests::Context;
 use crate::requests::dispatch::{Started, dispatch};
-use crate::requests::handlers::register;
+use crate::requests::handlers::register::{self, Refusal};
 use crate::requests::in_flight::{self, InFlight};
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
+use crate::upgrade::told::Told;
 use crate::wire::dial;
 use crate::wire::rpc::{self, Incoming, Request, Response};
 use crate::wire::session::{Lost, Session};
@@ -30,6 +31,8 @@ pub struct Connected {
     /// When the gateway acknowledged `register`.
     pub registered: Option<Instant>,
     in_flight: InFlight,
+    /// The gateway asked, in place of accepting the agent, not to be dialed earlier.
+    retry_after: Option<Duration>,
 }
 
 /// What a turn of a session can come to.
@@ -40,8 +43,11 @@ pub enum News {
     Lost(Lost),
 }
 
-/// The gateway's answer to `register`. The error says what it answered instead of accepting.
-pub type Registration = Result<(), String>;
+/// The gateway's answer to `register`.
+pub type Registration = Result<(), Refusal>;
+
+/// How long an agent waits whose instance id another agent uses too: they would evict each other.
+const DOUBLED: Duration = Duration::from_secs(60);
 
 /// How long a session lived, for people.
 pub struct Lived(pub Duration);
@@ -62,6 +68,7 @@ impl Connected {
     pub fn dial(
         number: u64,
         config: &Config,
+        upgrade: &Told,
         waiter: &Rc<Waiter>,
         children: &Rc<Children>,
     ) -> Result<Connected, Failure> {
@@ -77,9 +84,16 @@ impl Connected {
         let (gateway, address) = (config.gateway.authority(), dialed.address.to_string());
         let via = if gateway == address { String::new() } else { format!(" ({address})") };
         log::info!(target: SESSION, "connected to {gateway}{via} in {took} ms");
-        session.send(register::request(config, ip));
+        session.send(register::request(config, ip, upgrade));
         let in_flight = InFlight::default();
-        Ok(Connected { session, number, since: now, registered: None, in_flight })
+        Ok(Connected {
+            session,
+            number,
+            since: now,
+            registered: None,
+            in_flight,
+            retry_after: None,
+        })
     }
 
     /// Moves the requests and the session on. Sleeps if there is nothing to do, until `others` at
@@ -142,6 +156,7 @@ impl Connected {
         }
         let registration = register::acknowledged(response);
         self.registered = registration.is_ok().then_some(now);
+        self.retry_after = registration.as_ref().err().and_then(|refusal| refusal.retry_after);
         Some(registration)
     }
 
@@ -152,6 +167,11 @@ impl Connected {
              VMKIT_GATEWAY_URL"
         );
         self.leave(now, CloseCode::Policy, token.blot_out(why), Session::DRAIN);
+    }
+
+    /// How long the next dial must wait at least, now that this session is over.
+    pub fn patience(&self, why: &Lost) -> Option<Duration> {
+        if why.is_doubled() { Some(DOUBLED) } else { self.retry_after }
     }
 
     /// Ends the requests in flight and closes the session: `limit` is how long the gateway has to

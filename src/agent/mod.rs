@@ -162,7 +162,8 @@ impl Agent {
         // A dial waits for its own child alone: the upgrader's output stays in its pipe meanwhile.
         self.handover.listen(false);
         let number = self.sessions + 1;
-        let connected = Connected::dial(number, &self.config, &self.waiter, &self.children);
+        let told = self.confirmation.told();
+        let connected = Connected::dial(number, &self.config, &told, &self.waiter, &self.children);
         self.handover.listen(true);
         let now = Instant::now();
         match connected {
@@ -204,9 +205,9 @@ impl Agent {
                 self.manager.status(&registered);
                 self.confirmation.accepted(now, &mut connected.session);
             }
-            Some(Err(why)) => {
+            Some(Err(refusal)) => {
                 self.confirmation.refused();
-                self.refused(now, &why);
+                self.refused(now, &refusal.why);
             }
             None => {}
         }
@@ -227,7 +228,8 @@ impl Agent {
         } else if self.ending.is_none() {
             let lived = Lived(now.saturating_duration_since(connected.since));
             let failure = format!("lost the session after {lived}: {why}");
-            self.back_off(now, &why.to_string(), &failure, None);
+            let patience = connected.patience(why);
+            self.back_off(now, &why.to_string(), &failure, patience);
         }
         self.ending.clone()
     }

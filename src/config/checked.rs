@@ -13,6 +13,7 @@ use ureq::Proxy;
 use super::error::Error;
 use super::files::{ENV_FILE, read_regular};
 use super::gateway::Gateway;
+use super::labels::{self, Labels};
 use super::proxy;
 use super::release_key::ReleaseKey;
 use super::token::{Token, TokenSource};
@@ -31,6 +32,7 @@ pub struct Config {
     pub gateway: Gateway,
     pub log_level: LevelFilter,
     pub instance_id: String,
+    pub labels: Labels,
     pub docker: OsString,
     /// The trust and the proxy in it serve the session as well as downloads.
     pub upgrade: UpgradeConfig,
@@ -73,6 +75,7 @@ impl Config {
                 Some(id) => instance_id(id)?,
                 None => found_instance_id(),
             },
+            labels: variables.get(names::LABELS).map_or(Ok(Labels::new()), labels::check)?,
             docker: variables.get(names::DOCKER_BIN).unwrap_or("docker").into(),
             environment,
         })

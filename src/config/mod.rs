@@ -10,6 +10,7 @@ pub mod env_file;
 mod files;
 mod token;
 mod gateway;
+mod labels;
 mod proxy;
 mod release_key;
 pub mod trust;
@@ -21,6 +22,7 @@ pub use checked::{Config, UpgradeConfig};
 pub use error::Error;
 pub use examined::Examined;
 pub use files::{ENV_FILE, env_file_text};
+pub use labels::Labels;
 pub use release_key::ReleaseKey;
 pub use token::{Token, TokenSource};
 

@@ -6,6 +6,7 @@ pub const TOKEN: &str = "VMKIT_AGENT_TOKEN";
 pub const GATEWAY_URL: &str = "VMKIT_GATEWAY_URL";
 pub const LOG_LEVEL: &str = "VMKIT_LOG_LEVEL";
 pub const INSTANCE_ID: &str = "VMKIT_INSTANCE_ID";
+pub const LABELS: &str = "VMKIT_LABELS";
 pub const CA_FILE: &str = "VMKIT_CA_FILE";
 pub const DOCKER_BIN: &str = "VMKIT_DOCKER_BIN";
 pub const RESTART_CMD: &str = "VMKIT_RESTART_CMD";

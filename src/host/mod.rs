@@ -2,6 +2,7 @@
 //! the names under which this program appears on it.
 
 pub mod authority;
+pub mod facts;
 pub mod files;
 pub mod init;
 pub mod paths;

@@ -21,11 +21,16 @@ pub fn user_agent() -> String {
     format!("vmkit-agent/{VERSION} (linux; {ARCH})")
 }
 
+/// The commit that the program was built from, 12 digits, if the build knew it.
+pub fn build() -> Option<&'static str> {
+    option_env!("VMKIT_COMMIT").filter(|commit| !commit.is_empty())
+}
+
 /// The output of `--version`. The commit is missing if the build did not know it.
 pub fn line() -> String {
-    match option_env!("VMKIT_COMMIT") {
-        Some(commit) if !commit.is_empty() => format!("vmkit-agent {VERSION} ({commit})"),
-        _ => format!("vmkit-agent {VERSION}"),
+    match build() {
+        Some(commit) => format!("vmkit-agent {VERSION} ({commit})"),
+        None => format!("vmkit-agent {VERSION}"),
     }
 }
 

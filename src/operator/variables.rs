@@ -6,11 +6,12 @@ pub const INSTANCE: &str = "VMKIT_INSTANCE_ID";
 pub const CA_FILE: &str = "VMKIT_CA_FILE";
 
 /// All of them. An installation copies them from its environment, and `doctor` warns of others.
-pub const KNOWN: [&str; 10] = [
+pub const KNOWN: [&str; 11] = [
     TOKEN,
     GATEWAY,
     "VMKIT_LOG_LEVEL",
     INSTANCE,
+    "VMKIT_LABELS",
     CA_FILE,
     "VMKIT_DOCKER_BIN",
     "VMKIT_RESTART_CMD",
@@ -19,8 +20,8 @@ pub const KNOWN: [&str; 10] = [
     "VMKIT_UPGRADE_PROBATION_SECS",
 ];
 
-/// The known name that `name` is the most like: the one that takes the fewest characters added,
-/// removed or replaced.
+/// The known name that `name` is the most like: the one that takes the fewest characters added or
+/// removed. Parts of names are left out more often than misspelt.
 pub fn nearest(name: &str) -> &'static str {
     KNOWN.into_iter().min_by_key(|known| distance(known, name)).unwrap_or_default()
 }
@@ -34,7 +35,7 @@ fn distance(one: &str, other: &str) -> usize {
         let mut last = index + 1;
         for (pair, theirs) in row.windows(2).zip(other.bytes()) {
             let &[before, above] = pair else { continue };
-            last = (before + usize::from(own != theirs)).min(above + 1).min(last + 1);
+            last = (before + 2 * usize::from(own != theirs)).min(above + 1).min(last + 1);
             next.push(last);
         }
         row = next;

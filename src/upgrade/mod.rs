@@ -42,6 +42,7 @@ pub mod report;
 mod paths;
 pub mod state;
 pub mod store;
+pub mod told;
 mod binary;
 mod roll_back;
 mod guard;

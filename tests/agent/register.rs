@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Agent, PATIENCE, Peer};
+use crate::support::{Agent, Frame, PATIENCE, Peer, Setup};
 
 #[test]
 fn requests_before_the_acknowledgement_are_served() {
@@ -76,4 +76,52 @@ fn registration_not_acknowledged_within_10_s_closes_and_dials_again() {
     drop(session);
     agent.wait_for_log(&["register", "10"]);
     assert!(peer.accept_within(PATIENCE).is_some());
+}
+
+/// What a session says of itself, beside the five members that every gateway needs.
+#[test]
+fn the_machine_and_the_upgrades_are_told() {
+    let peer = Peer::plain();
+    let setup = Agent::dialing(&peer).env("VMKIT_LABELS", "role=db, vmkit.deploy=d-7");
+    let _agent = setup.start();
+    let mut session = peer.accept_upgraded();
+    let params = session.read_register();
+    assert_eq!(params["protocol"], 1);
+    assert_eq!(params["labels"], json!({"role": "db", "vmkit.deploy": "d-7"}));
+    assert_eq!(params["upgrade"], json!({"probation": null, "rolled_back": []}));
+    let capabilities = params["capabilities"].as_array().expect("a list");
+    assert!(capabilities.contains(&json!("logs_since")), "{capabilities:?}");
+    let read = |path: &str| std::fs::read_to_string(path).expect("a Linux");
+    assert_eq!(params["boot_id"], read("/proc/sys/kernel/random/boot_id").trim());
+    let host = &params["host"];
+    assert_eq!(host["kernel"], read("/proc/sys/kernel/osrelease").trim());
+    assert!(host["mem_total"].as_u64() > Some(1 << 20), "{host}");
+    assert!(host["cpus"].as_u64() >= Some(1), "{host}");
+}
+
+#[test]
+fn a_refusal_with_retry_after_is_waited_out() {
+    let peer = Peer::plain();
+    let agent = Agent::dialing(&peer).start();
+    let mut session = peer.accept_upgraded();
+    session.read_register();
+    let error = r#""error":{"code":-32000,"message":"full","data":{"retry_after":300}}"#;
+    session.answer_register(error);
+    session.expect_close();
+    // The backoff is added: from 0 to 1 s at the first attempt.
+    agent.wait_for_log(&["full", "next try in 30"]);
+}
+
+#[test]
+fn an_instance_id_that_another_machine_has_too_is_waited_out() {
+    let (_peer, agent, mut session) = Agent::registered(Setup::new());
+    session.send(&Frame::close(4409));
+    session.expect_close();
+    agent.wait_for_log(&[
+        "4409",
+        "another machine registers under the same instance id",
+        "VMKIT_INSTANCE_ID",
+        "/etc/machine-id",
+        "next try in 6",
+    ]);
 }

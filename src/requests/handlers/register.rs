@@ -4,9 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::config::Config;
-use crate::host::version::{ARCH, VERSION};
+use crate::config::{Config, Labels};
+use crate::host::facts::{self, Facts};
+use crate::host::version::{self, ARCH, VERSION};
+use crate::upgrade::told::Told;
+use crate::wire::dial::RETRY_AFTER_CAP;
 use crate::wire::rpc::{self, Response};
 
 /// How long the gateway may take to acknowledge.
@@ -15,6 +19,11 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The id of the only request that the agent makes, once a session.
 const ID: u64 = 1;
 
+/// The number of the protocol. Only what an old gateway could not survive would raise it.
+const PROTOCOL: u32 = 1;
+/// What this agent can do of what the protocol leaves open.
+const CAPABILITIES: [&str; 1] = ["logs_since"];
+
 #[derive(Serialize)]
 struct Params<'a> {
     version: &'a str,
@@ -22,16 +31,39 @@ struct Params<'a> {
     ip: String,
     os: &'a str,
     arch: &'a str,
+    protocol: u32,
+    capabilities: &'a [&'a str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot_id: Option<String>,
+    labels: &'a Labels,
+    host: Facts,
+    upgrade: &'a Told<'a>,
+}
+
+/// What a gateway answered that did not accept this agent.
+pub struct Refusal {
+    pub why: String,
+    /// The gateway asks not to be dialed earlier.
+    pub retry_after: Option<Duration>,
 }
 
 /// The message. `ip` is this session's address on this machine.
-pub fn request(config: &Config, ip: IpAddr) -> String {
+pub fn request(config: &Config, ip: IpAddr, upgrade: &Told) -> String {
     let params = Params {
         version: VERSION,
         instance_id: &config.instance_id,
         ip: ip.to_string(),
         os: "linux",
         arch: ARCH,
+        protocol: PROTOCOL,
+        capabilities: &CAPABILITIES,
+        build: version::build(),
+        boot_id: facts::boot_id(),
+        labels: &config.labels,
+        host: Facts::read(),
+        upgrade,
     };
     rpc::request(ID, "register", &params)
 }
@@ -45,30 +77,71 @@ pub fn answers(response: &Response) -> bool {
 ///
 /// # Errors
 /// What the gateway answered instead.
-pub fn acknowledged(response: &Response) -> Result<(), String> {
+pub fn acknowledged(response: &Response) -> Result<(), Refusal> {
     #[derive(Deserialize)]
     struct Acknowledgement {
         ok: bool,
     }
     #[derive(Deserialize)]
-    struct Refusal {
+    struct Error {
         code: i64,
         message: String,
+        data: Option<Value>,
     }
+    let refusal = |why| Refusal { why, retry_after: None };
     match &response.outcome {
         Ok(result) => match rpc::params(Some(result)) {
             Ok(Acknowledgement { ok: true }) => Ok(()),
-            _ => Err(format!("register answered {}", shown(result.get()))),
+            _ => Err(refusal(format!("register answered {}", shown(result.get())))),
         },
         Err(error) => Err(match serde_json::from_str(error.get()) {
-            Ok(Refusal { code, message }) => format!("error {code}: {}", shown(&message)),
-            Err(_) => format!("error {}", shown(error.get())),
+            Ok(Error { code, message, data }) => Refusal {
+                why: format!("error {code}: {}", shown(&message)),
+                retry_after: data.as_ref().and_then(retry_after),
+            },
+            Err(_) => refusal(format!("error {}", shown(error.get()))),
         }),
     }
+}
+
+/// The member `retry_after` of an error's data, in seconds. Anything but a number is ignored.
+fn retry_after(data: &Value) -> Option<Duration> {
+    let seconds = data.get("retry_after")?.as_f64().filter(|seconds| *seconds >= 0.0)?;
+    Some(Duration::from_secs_f64(seconds.min(RETRY_AFTER_CAP.as_secs_f64())))
 }
 
 /// A text of the gateway's, for the log: one line of bounded length.
 fn shown(text: &str) -> String {
     let text: String = text.chars().take(300).collect();
     text.escape_debug().to_string().replace("\\\"", "\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(error: &str) -> Refusal {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"error":{error}}}"#);
+        match rpc::parse(&text) {
+            Ok(rpc::Incoming::Response(response)) => acknowledged(&response).unwrap_err(),
+            _ => panic!("no response: {text}"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_may_ask_for_patience() {
+        let asked = |data: &str| {
+            let refusal = refused(&format!(r#"{{"code":-32000,"message":"full","data":{data}}}"#));
+            assert_eq!(refusal.why, "error -32000: full");
+            refusal.retry_after
+        };
+        assert_eq!(asked(r#"{"retry_after":7,"more":1}"#), Some(Duration::from_secs(7)));
+        assert_eq!(asked(r#"{"retry_after":0.5}"#), Some(Duration::from_millis(500)));
+        assert_eq!(asked(r#"{"retry_after":1e300}"#), Some(RETRY_AFTER_CAP));
+        for data in ["null", "7", "[]", "{}", r#"{"retry_after":-1}"#, r#"{"retry_after":"7"}"#] {
+            assert_eq!(asked(data), None, "{data}");
+        }
+        assert_eq!(refused(r#"{"code":1,"message":"x"}"#).retry_after, None);
+        assert_eq!(refused("7").why, "error 7");
+    }
 }

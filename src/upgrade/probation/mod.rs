@@ -18,6 +18,7 @@ use super::request::{Checksum, Version};
 use super::roll_back::{Failure, roll_back};
 use super::state::{Cause, Moment, RolledBack, Stage, Trial};
 use super::store::Store;
+use super::told::Told;
 use crate::host::process::Identity;
 use crate::run::job::Children;
 
@@ -229,6 +230,11 @@ impl Probation {
     fn new(store: Store, trial: Option<Trial>, rolled_back: Vec<RolledBack>) -> Probation {
         let confirmation = if trial.is_some() { Confirmation::Awaited } else { Confirmation::Done };
         Probation { store, trial, rolled_back, confirmation }
+    }
+
+    /// What `register` tells of trials and roll-backs.
+    pub fn told(&self) -> Told<'_> {
+        Told::new(self.trial.as_ref(), &self.rolled_back)
     }
 
     /// The trial of this binary, until it is confirmed.

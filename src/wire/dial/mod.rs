@@ -15,5 +15,6 @@ mod handshake;
 
 pub use attempt::{Attempt, Passed};
 pub use failure::{Cause, Error, Failure, Http, Phase};
+pub use handshake::RETRY_AFTER_CAP;
 pub use phases::{Dialed, ask, dial, reach};
 pub use resolve::print_addresses;

@@ -18,20 +18,32 @@ pub enum Lost {
     Left(String),
 }
 
+/// The close code of a gateway that has a newer session of the same instance id.
+const DOUBLED: u16 = 4409;
+
+impl Lost {
+    /// Another agent has registered under the same instance id.
+    pub fn is_doubled(&self) -> bool {
+        matches!(self, Lost::Closed(Some((DOUBLED, _))))
+    }
+}
+
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let patience = PATIENCE.as_secs();
         match self {
             Lost::Closed(None) => f.write_str("the gateway closed the session"),
-            Lost::Closed(Some((code, reason))) if reason.is_empty() => {
-                write!(f, "the gateway closed the session ({code})")
-            }
             Lost::Closed(Some((code, reason))) => {
-                write!(f, "the gateway closed the session ({code}: {})", reason.escape_debug())?;
-                match reason.contains("replaced") {
+                write!(f, "the gateway closed the session ({code}")?;
+                if !reason.is_empty() {
+                    write!(f, ": {}", reason.escape_debug())?;
+                }
+                f.write_str(")")?;
+                // Gateways of the first protocol have no code for it.
+                match self.is_doubled() || reason.contains("replaced") {
                     true => write!(
                         f,
-                        "; another agent may use the same instance id: check {INSTANCE_ID} and \
+                        "; another machine registers under the same instance id: check {INSTANCE_ID} and \
                          /etc/machine-id"
                     ),
                     false => Ok(()),
@@ -57,10 +69,12 @@ mod tests {
     #[test]
     fn a_session_that_was_replaced_tells_where_to_look() {
         let closed = |reason: &str| Lost::Closed(Some((4000, reason.to_owned()))).to_string();
-        let hint = "(4000: replaced by a newer session); another agent may use the same instance \
-                    id: check VMKIT_INSTANCE_ID and /etc/machine-id";
+        let hint = "(4000: replaced by a newer session); another machine registers under the \
+                    same instance id: check VMKIT_INSTANCE_ID and /etc/machine-id";
         assert!(closed("replaced by a newer session").ends_with(hint));
         assert!(closed("a\nb").ends_with("(4000: a\\nb)"));
         assert!(closed("").ends_with("(4000)"));
+        let doubled = Lost::Closed(Some((4409, String::new()))).to_string();
+        assert!(doubled.contains("(4409); another machine registers"), "{doubled}");
     }
 }

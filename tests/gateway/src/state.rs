@@ -155,7 +155,8 @@ impl Gateway {
         orders: mpsc::UnboundedSender<Order>,
     ) {
         let id = register.instance_id.clone();
-        let _ = self.dismiss(&id, Order::Drop, &format!("replaced by session {number}"));
+        // The code by which the older agent knows that another has its id.
+        let _ = self.dismiss(&id, Order::Close(4409), &format!("replaced by session {number}"));
         let mut instances = self.lock();
         let known = instances.remove(&id);
         let (registers, snapshot, snapshot_at) = match known {
