@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::support::{Agent, LogLine, PATIENCE, Session, Setup, texts};
+use crate::support::{Agent, Container, LogLine, PATIENCE, Session, Setup, texts};
 
 const NO_SUCH_CONTAINER: i64 = -32001;
 const DOCKER_UNUSABLE: i64 = -32002;
@@ -61,13 +61,75 @@ fn each_of_dockers_errors_has_its_code_and_its_remedy() {
             DOCKER_UNUSABLE,
             &["cannot connect", "tcp://127.0.0.1:1", "DOCKER_HOST"],
         ),
-        (captured!("api-too-new.stderr"), INTERNAL_ERROR, &["client version 1.50 is too new"]),
-        (captured!("logs-driver-none.stderr"), INTERNAL_ERROR, &["logging driver"]),
+        (
+            captured!("api-too-new.stderr"),
+            DOCKER_UNUSABLE,
+            &["client version 1.50 is too new", "DOCKER_API_VERSION"],
+        ),
+        (
+            captured!("context-missing.stderr"),
+            DOCKER_UNUSABLE,
+            &["context \"nope\"", "docker context ls", "DOCKER_CONTEXT"],
+        ),
+        (
+            captured!("tls-files-missing.stderr"),
+            DOCKER_UNUSABLE,
+            &["/nope/ca.pem", "DOCKER_CERT_PATH"],
+        ),
+        (
+            captured!("ssh-refused.stderr"),
+            DOCKER_UNUSABLE,
+            &["over ssh, to 127.0.0.1", "port 22: Connection refused", "without a password"],
+        ),
+        (
+            captured!("logs-driver-none.stderr"),
+            DOCKER_UNUSABLE,
+            &["logging driver does not support reading", "json-file", "journald"],
+        ),
         (captured!("usage.stderr"), INTERNAL_ERROR, &["unknown flag"]),
         ("", INTERNAL_ERROR, &["without a message", "exit status: 1"]),
     ] {
         let (agent, mut session) = complaining(stderr);
         assert_fails(&agent, &mut session, code, words);
+    }
+}
+
+/// The docker of this machine, in surroundings in which it can't work.
+#[test]
+fn the_real_docker_says_why_it_cannot_be_used() {
+    for (variables, words) in [
+        (&[("DOCKER_CONTEXT", "vmkit-test-nope")][..], &["\"vmkit-test-nope\"", "context ls"][..]),
+        (
+            &[("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CERT_PATH", "/nope")],
+            &["/nope/ca.pem", "DOCKER_CERT_PATH"],
+        ),
+        (&[("DOCKER_API_VERSION", "1.99")], &["1.99 is too new", "DOCKER_API_VERSION"]),
+        (&[("DOCKER_HOST", "ssh://127.0.0.1:1")], &["over ssh, to 127.0.0.1", "refused"]),
+        (&[("DOCKER_HOST", "tcp://127.0.0.1:1")], &["tcp://127.0.0.1:1", "DOCKER_HOST"]),
+    ] {
+        let mut setup = Setup::new();
+        for (name, value) in variables {
+            setup = setup.env(name, *value);
+        }
+        let (_peer, agent, mut session) = Agent::registered(setup);
+        let message = assert_fails(&agent, &mut session, DOCKER_UNUSABLE, words);
+        assert!(!message.contains("example.com"), "{message}");
+        // A snapshot has the same words.
+        let snapshot = session.request(2, "metrics_collect", json!({}));
+        assert_eq!(snapshot.result()["errors"]["container_count"], message);
+    }
+}
+
+#[test]
+fn a_real_log_that_cannot_be_read() {
+    let container = Container::ended(&["--log-driver", "none"], "true");
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
+    for follow in [false, true] {
+        let params = json!({"container": container.name, "follow": follow});
+        let response = session.request(1, "logs_fetch", params);
+        assert_eq!(response.code(), DOCKER_UNUSABLE, "{response:?}");
+        let message = response.message();
+        assert!(message.contains("does not support reading: run"), "{message}");
     }
 }
 

@@ -11,6 +11,9 @@ const TEXT_LIMIT: usize = 64 * 1024;
 pub struct LogLine {
     pub ts: String,
     pub text: String,
+    /// `stderr`, or absent.
+    #[serde(default)]
+    pub from: Option<String>,
 }
 
 impl LogLine {
@@ -26,13 +29,13 @@ impl LogLine {
     /// The lines of `docker logs --timestamps` on its two pipes, in one order. Its stamps have
     /// nine digits after the point, always, so they sort as text.
     pub fn merge(stdout: &[u8], stderr: &[u8]) -> Vec<LogLine> {
-        let mut lines: Vec<LogLine> =
-            [stdout, stderr].into_iter().flat_map(LogLine::all_printed).collect();
+        let mut lines = LogLine::all_printed(stdout, None);
+        lines.extend(LogLine::all_printed(stderr, Some("stderr")));
         lines.sort_by(|one, other| one.ts.cmp(&other.ts));
         lines
     }
 
-    fn all_printed(pipe: &[u8]) -> Vec<LogLine> {
+    fn all_printed(pipe: &[u8], from: Option<&str>) -> Vec<LogLine> {
         let printed = String::from_utf8_lossy(pipe);
         let lines = printed.split_terminator('\n').map(|line| {
             let (ts, text) = line.split_once(' ').expect("a time stamp and a space");
@@ -40,7 +43,7 @@ impl LogLine {
             let text = text.replace(&format!("{ts} "), "");
             let text = text.trim_end_matches('\r');
             let text = &text[..text.floor_char_boundary(TEXT_LIMIT)];
-            LogLine { ts: ts.to_owned(), text: text.to_owned() }
+            LogLine { ts: ts.to_owned(), text: text.to_owned(), from: from.map(str::to_owned) }
         });
         lines.collect()
     }

@@ -51,7 +51,7 @@ impl Merge {
             return;
         }
         self.truncated |= line.cut;
-        self.lane(lane).push(time, line);
+        self.lane(lane).push(lane, time, line);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -72,7 +72,7 @@ impl Merge {
         self.encoded_len() > self.limit
     }
 
-    /// Whether a line was forgotten, or a text cut.
+    /// Whether a line was forgotten ([`Merge::forget_oldest`]), or a text cut.
     pub fn is_truncated(&self) -> bool {
         self.truncated
     }
@@ -84,13 +84,20 @@ impl Merge {
 
     /// Drops the oldest line, and from now on each new line from before it.
     pub fn forget_oldest(&mut self) {
-        if let Some((time, lane)) = self.oldest()
-            && let Some(len) = self.lane(lane).pop()
-        {
-            self.lane(lane).bytes.discard(len);
-            self.forgotten = Some((time, lane));
+        if let Some(oldest) = self.oldest() {
+            self.discard_oldest();
+            self.forgotten = Some(oldest);
             self.truncated = true;
         }
+    }
+
+    /// Drops the oldest line, which somebody else counts. Says whether there was one.
+    pub fn discard_oldest(&mut self) -> bool {
+        let Some((_, lane)) = self.oldest() else { return false };
+        let pending = self.lane(lane);
+        let Some(len) = pending.pop() else { return false };
+        pending.bytes.discard(len);
+        true
     }
 
     /// Bytes of the oldest line, without a comma.
@@ -103,7 +110,8 @@ impl Merge {
         pending.entries.front().map(|entry| entry.len)
     }
 
-    /// Appends the oldest line to `out`, `{"ts":...,"text":...}`, and says whether there was one.
+    /// Appends the oldest line to `out`, as `{"ts":...,"text":...}` or
+    /// `{"ts":...,"text":...,"from":"stderr"}`, and says whether there was one.
     pub fn move_oldest(&mut self, out: &mut Vec<u8>) -> bool {
         let Some((_, lane)) = self.oldest() else { return false };
         let pending = self.lane(lane);
@@ -156,13 +164,16 @@ struct Entry {
 }
 
 impl Pending {
-    fn push(&mut self, time: Timestamp, line: Line<'_>) {
+    fn push(&mut self, lane: Lane, time: Timestamp, line: Line<'_>) {
         let before = self.bytes.len;
         self.bytes.append(b"{\"ts\":");
         self.bytes.append_json(line.ts);
         self.bytes.append(b",\"text\":");
         self.bytes.append_json(line.text);
-        self.bytes.append(b"}");
+        self.bytes.append(match lane {
+            Lane::Stdout => b"}",
+            Lane::Stderr => b",\"from\":\"stderr\"}",
+        });
         self.entries.push_back(Entry { time, len: self.bytes.len - before });
     }
 

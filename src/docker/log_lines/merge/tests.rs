@@ -50,14 +50,14 @@ fn encodes_as_the_wire_wants_it() {
     merge.move_all(&mut out);
     assert_eq!(
         String::from_utf8(out).unwrap(),
-        format!(r#"{expected},{{"ts":"2026-01-01T00:00:00Z","text":""}}"#)
+        format!(r#"{expected},{{"ts":"2026-01-01T00:00:00Z","text":"","from":"stderr"}}"#)
     );
     assert!(!merge.move_oldest(&mut Vec::new()));
 }
 
 #[test]
 fn what_was_forgotten_stays_forgotten() {
-    let mut merge = Merge::new(100);
+    let mut merge = Merge::new(120);
     for seconds in [1, 5, 6] {
         push(&mut merge, Lane::Stderr, &line(seconds, "err"));
     }
@@ -72,6 +72,18 @@ fn what_was_forgotten_stays_forgotten() {
     }
     push(&mut merge, Lane::Stderr, &line(1, "a clock set back is no reason"));
     assert_eq!(merge.len(), 4);
+}
+
+#[test]
+fn what_is_discarded_leaves_no_trace() {
+    let mut merge = Merge::new(usize::MAX);
+    push(&mut merge, Lane::Stderr, &line(5, "old"));
+    push(&mut merge, Lane::Stdout, &line(6, "new"));
+    assert!(merge.discard_oldest());
+    push(&mut merge, Lane::Stdout, &line(4, "from before it"));
+    assert!(!merge.is_truncated());
+    assert_eq!(drain(&mut merge), ["new", "from before it"]);
+    assert!(!merge.discard_oldest());
 }
 
 #[test]
@@ -116,17 +128,17 @@ fn lane() -> impl Strategy<Value = Vec<(Timestamp, String, String)>> {
 fn reference(
     stdout: &[(Timestamp, String, String)],
     stderr: &[(Timestamp, String, String)],
-) -> Vec<String> {
+) -> Vec<(Lane, String)> {
     let (mut out, mut err) = (stdout.iter().peekable(), stderr.iter().peekable());
     let mut merged = Vec::new();
     loop {
-        let next = match (out.peek(), err.peek()) {
-            (Some(o), Some(e)) if e.0 < o.0 => err.next(),
-            (Some(_), _) => out.next(),
-            (None, _) => err.next(),
+        let (lane, next) = match (out.peek(), err.peek()) {
+            (Some(o), Some(e)) if e.0 < o.0 => (Lane::Stderr, err.next()),
+            (Some(_), _) => (Lane::Stdout, out.next()),
+            (None, _) => (Lane::Stderr, err.next()),
         };
         match next {
-            Some((_, _, text)) => merged.push(text.clone()),
+            Some((_, _, text)) => merged.push((lane, text.clone())),
             None => return merged,
         }
     }
@@ -159,15 +171,20 @@ proptest! {
             }
         }
         let expected = reference(&stdout, &stderr);
-        prop_assert_eq!(&drain(&mut whole), &expected);
+        let texts: Vec<String> = expected.iter().map(|(_, text)| text.clone()).collect();
+        prop_assert_eq!(&drain(&mut whole), &texts);
 
         // The newest that fit, and not one fewer.
         prop_assert!(newest.encoded_len() <= limit);
         let kept = newest.len();
         prop_assert_eq!(newest.is_truncated(), kept < expected.len());
-        prop_assert_eq!(&drain(&mut newest), &expected[expected.len() - kept..]);
+        prop_assert_eq!(&drain(&mut newest), &texts[expected.len() - kept..]);
         if kept < expected.len() {
-            let encoded = |text: &String| serde_json::to_string(text).unwrap().len() + r#"{"ts":"1970-01-01T00:00:00Z","text":},"#.len();
+            let encoded = |(lane, text): &(Lane, String)| {
+                let from = if *lane == Lane::Stderr { r#","from":"stderr""#.len() } else { 0 };
+                let rest = r#"{"ts":"1970-01-01T00:00:00Z","text":},"#.len();
+                serde_json::to_string(text).unwrap().len() + rest + from
+            };
             let one_more: usize = expected[expected.len() - kept - 1..].iter().map(encoded).sum();
             prop_assert!(one_more - 1 > limit);
         }
