@@ -5,12 +5,13 @@ use std::io::{self, Read, Write};
 
 /// A stream that counts the WebSocket frames read from it.
 pub struct Metered<S> {
+    /// What was read from the stream before it came here, and is not handed on yet.
+    before: Vec<u8>,
     stream: S,
     meter: Meter,
 }
 
-/// Where the last read ended: in the HTTP answer to the upgrade request, in a frame's header or in
-/// its payload.
+/// Where the last read ended: in a frame's header or in its payload.
 #[derive(Debug, Default)]
 pub struct Meter {
     state: State,
@@ -20,15 +21,8 @@ pub struct Meter {
 
 #[derive(Debug)]
 enum State {
-    /// The count of line feeds in a row, carriage returns aside; two end the HTTP header.
-    Http(u8),
-    Header {
-        bytes: [u8; HEADER_LIMIT],
-        have: usize,
-    },
-    Payload {
-        left: u64,
-    },
+    Header { bytes: [u8; HEADER_LIMIT], have: usize },
+    Payload { left: u64 },
 }
 
 /// Two bytes, a length of eight, and a mask that a gateway must not use.
@@ -36,8 +30,9 @@ const HEADER_LIMIT: usize = 14;
 const CLOSE: u8 = 8;
 
 impl<S> Metered<S> {
-    pub fn new(stream: S) -> Metered<S> {
-        Metered { stream, meter: Meter::default() }
+    /// `before` are the first bytes, which have already been read from the stream.
+    pub fn new(stream: S, before: Vec<u8>) -> Metered<S> {
+        Metered { before, stream, meter: Meter::default() }
     }
 
     pub fn stream(&mut self) -> &mut S {
@@ -51,7 +46,14 @@ impl<S> Metered<S> {
 
 impl<S: Read> Read for Metered<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
+        let count = match self.before.is_empty() {
+            true => self.stream.read(buffer)?,
+            false => {
+                let count = self.before.as_slice().read(buffer)?;
+                self.before = self.before.split_off(count);
+                count
+            }
+        };
         self.meter.feed(&buffer[..count]);
         Ok(count)
     }
@@ -81,17 +83,6 @@ impl Meter {
     fn feed(&mut self, mut bytes: &[u8]) {
         while let Some((&byte, rest)) = bytes.split_first() {
             bytes = match &mut self.state {
-                State::Http(seen) => {
-                    match byte {
-                        b'\r' => {}
-                        b'\n' => *seen += 1,
-                        _ => *seen = 0,
-                    }
-                    if *seen == 2 {
-                        self.state = State::default_header();
-                    }
-                    rest
-                }
                 State::Header { .. } => {
                     self.take_header(byte);
                     rest
@@ -120,20 +111,14 @@ impl Meter {
     fn end_payload(&mut self) {
         if let State::Payload { left: 0 } = self.state {
             self.frames += 1;
-            self.state = State::default_header();
+            self.state = State::default();
         }
-    }
-}
-
-impl State {
-    fn default_header() -> State {
-        State::Header { bytes: [0; HEADER_LIMIT], have: 0 }
     }
 }
 
 impl Default for State {
     fn default() -> State {
-        State::Http(0)
+        State::Header { bytes: [0; HEADER_LIMIT], have: 0 }
     }
 }
 
@@ -179,7 +164,7 @@ mod tests {
             lengths in proptest::collection::vec((prop_oneof![0..130_usize, 65530..65540_usize], any::<bool>()), 0..6),
             cut in 1..5000_usize,
         ) {
-            let mut bytes = b"HTTP/1.1 101 x\r\nA: b\r\r\n\r\n".to_vec();
+            let mut bytes = Vec::new();
             for &(length, masked) in &lengths {
                 bytes.extend(frame(1, length, masked));
             }
@@ -195,9 +180,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_before_comes_first_and_counts() {
+        let (before, after) = (frame(1, 3, false), frame(2, 4, false));
+        for size in 1..12 {
+            let mut stream = Metered::new(after.as_slice(), before.clone());
+            let (mut read, mut buffer) = (Vec::<u8>::new(), vec![0; size]);
+            while let count @ 1.. = stream.read(&mut buffer).unwrap() {
+                read.extend(&buffer[..count]);
+            }
+            assert_eq!(read, [before.as_slice(), &after].concat());
+            assert_eq!(stream.meter().frames(), 2);
+        }
+    }
+
+    #[test]
     fn half_a_frame_is_no_sign_of_life() {
         let mut meter = Meter::default();
-        meter.feed(b"\r\n\r\n");
         let bytes = frame(1, 5, false);
         meter.feed(&bytes[..bytes.len() - 1]);
         assert_eq!(meter.frames(), 0);

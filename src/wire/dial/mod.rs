@@ -9,11 +9,13 @@ mod failure;
 mod words;
 mod resolve;
 mod tcp;
+mod answer;
 mod proxy;
 mod secure;
+mod refusal;
 mod handshake;
 
 pub use attempt::{Attempt, Passed};
-pub use failure::{Cause, Error, Failure, Http, Phase};
+pub use failure::{Error, Failure, Phase};
 pub use phases::{Dialed, ask, dial, reach};
 pub use resolve::print_addresses;
