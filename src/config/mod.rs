@@ -10,6 +10,7 @@ pub mod env_file;
 mod files;
 mod token;
 mod gateway;
+mod no_proxy;
 mod proxy;
 mod release_key;
 pub mod trust;

@@ -16,6 +16,7 @@ mod refusal;
 mod handshake;
 
 pub use attempt::{Attempt, Passed};
-pub use failure::{Error, Failure, Phase};
+pub use failure::{Cause, Error, Failure, Phase, Proxy as ProxyFailure};
 pub use phases::{Dialed, ask, dial, reach};
+pub use proxy::Tunnel;
 pub use resolve::print_addresses;
