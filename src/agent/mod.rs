@@ -84,6 +84,9 @@ impl Agent {
         let (config, version) = (&self.config, version::line());
         let (gateway, instance) = (&config.gateway, &config.instance_id);
         log::info!("{version} started: gateway {gateway}, instance {instance}");
+        if let Some(problem) = config.upgrade.proxy_problem() {
+            log::warn!("{problem}");
+        }
         self.manager.ready();
         loop {
             let event = self.next_event()?;

@@ -14,6 +14,7 @@ use super::error::Error;
 use super::files::{ENV_FILE, read_regular};
 use super::gateway::Gateway;
 use super::labels::{self, Labels};
+use super::no_proxy::NoProxy;
 use super::proxy;
 use super::release_key::ReleaseKey;
 use super::token::{Token, TokenSource};
@@ -46,6 +47,8 @@ pub struct Config {
 pub struct UpgradeConfig {
     pub tls: Arc<ClientConfig>,
     pub proxy: Option<Proxy>,
+    /// The hosts that are reached without the proxy.
+    pub no_proxy: NoProxy,
     /// Whether the gateway may have the binary replaced; by hand it is always allowed.
     pub by_gateway: bool,
     /// Whose signature a new binary must have.
@@ -84,12 +87,23 @@ impl Config {
     /// The proxy that leads to the gateway. A `ws:` URL has none: without TLS the proxy, and everybody
     /// on the way to it, would see the token.
     pub fn gateway_proxy(&self) -> Option<&Proxy> {
-        let proxy = self.upgrade.proxy.as_ref().filter(|_| self.gateway.tls());
-        proxy.filter(|proxy| !proxy.is_no_proxy(self.gateway.uri()))
+        let gateway = &self.gateway;
+        let proxy = self.upgrade.proxy_to(gateway.host(), gateway.port());
+        proxy.filter(|_| gateway.tls())
     }
 }
 
 impl UpgradeConfig {
+    /// The proxy that leads to `host`; none if there is none, or NO_PROXY has the host.
+    pub fn proxy_to(&self, host: &str, port: u16) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|_| !self.no_proxy.has(host, port))
+    }
+
+    /// What to tell the operator of the proxy's settings; none if all is well.
+    pub fn proxy_problem(&self) -> Option<String> {
+        self.proxy.as_ref().and_then(|_| self.no_proxy.problem())
+    }
+
     pub(super) fn check(variables: &Variables) -> Result<UpgradeConfig, Error> {
         let ca_file = variables.get(names::CA_FILE);
         let extra_roots = match ca_file {
@@ -105,6 +119,7 @@ impl UpgradeConfig {
             tls: trust::client_config(extra_roots, ca_file)
                 .map_err(|error| Error::new(names::CA_FILE, error.to_string()))?,
             proxy: proxy::check(variables)?,
+            no_proxy: proxy::exceptions(variables),
             by_gateway: variables.get(names::UPGRADES).map_or(Ok(true), on_or_off)?,
             release_key: ReleaseKey::choose(variables.get(names::UPGRADE_PUBKEY))?,
             probation: variables

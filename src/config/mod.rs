@@ -11,6 +11,7 @@ mod files;
 mod token;
 mod gateway;
 mod labels;
+mod no_proxy;
 mod proxy;
 mod release_key;
 pub mod trust;

@@ -1,14 +1,18 @@
 //! The proxy for the WebSocket and for downloads.
 
-use std::net::IpAddr;
-
 use ureq::{Proxy, ProxyProtocol};
 
 use super::error::Error;
+use super::no_proxy::NoProxy;
 use super::variables::{HTTPS_PROXY, NO_PROXY, Variables};
 use crate::host::authority;
 
-/// The proxy of HTTPS_PROXY, with the exceptions of NO_PROXY.
+/// The exceptions of NO_PROXY.
+pub(super) fn exceptions(variables: &Variables) -> NoProxy {
+    NoProxy::parse(variables.get_either_case(NO_PROXY).unwrap_or_default())
+}
+
+/// The proxy of HTTPS_PROXY.
 ///
 /// # Errors
 /// What is wrong with HTTPS_PROXY; its value is not repeated.
@@ -28,21 +32,5 @@ pub(super) fn check(variables: &Variables) -> Result<Option<Proxy>, Error> {
     if text.contains('@') && !authority.is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(refuse("its password holds /, ? or #: write these as %2F, %3F, %23"));
     }
-    let mut builder = Proxy::builder(ProxyProtocol::Http).host(parsed.host()).port(parsed.port());
-    if let Some(username) = parsed.username() {
-        builder = builder.username(username);
-    }
-    if let Some(password) = parsed.password() {
-        builder = builder.password(password);
-    }
-    let exceptions = variables.get_either_case(NO_PROXY);
-    for entry in exceptions.unwrap_or_default().split([',', ' ']).filter(|entry| !entry.is_empty())
-    {
-        builder = builder.no_proxy(entry);
-        // A domain stands for the names below it too, as curl and most others read it.
-        if entry.parse::<IpAddr>().is_err() && !entry.contains('*') && !entry.starts_with('.') {
-            builder = builder.no_proxy(&format!(".{entry}"));
-        }
-    }
-    builder.build().map(Some).map_err(|_| refuse("must be a URL"))
+    Ok(Some(parsed))
 }

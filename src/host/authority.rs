@@ -45,7 +45,8 @@ pub fn join(host: &str, port: u16) -> String {
 
 /// Whether `host`, without brackets, is this machine: `localhost` or a loopback address.
 pub fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_localhost_and_the_loopback_addresses() {
-        for host in ["localhost", "127.0.0.1", "127.9.9.9", "::1"] {
+        for host in ["localhost", "LocalHost", "127.0.0.1", "127.9.9.9", "::1"] {
             assert!(is_loopback(host), "{host}");
         }
         for host in ["localhost.example", "128.0.0.1", "::2", "127.0.0.1.example", "[::1]"] {

@@ -53,7 +53,7 @@ impl World {
         gateway.set_nonblocking(true).unwrap();
         waiter.watch_socket(&socket, Interest::Read).unwrap();
         let wire = Wire::new(socket, Rc::clone(&waiter), Interest::Read);
-        let stream = Metered::new(Transport::Plain(wire));
+        let stream = Metered::new(Transport::Plain(wire), Vec::new());
         let websocket = WebSocket::from_raw_socket(stream, Role::Client, Some(limits::websocket()));
         let session = Session::new(websocket, Instant::now());
         let gateway = WebSocket::from_raw_socket(gateway, Role::Server, None);

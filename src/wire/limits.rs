@@ -1,6 +1,12 @@
-//! The sizes of what goes over the wire.
+//! The sizes of what goes over the wire, and how long a gateway can keep the agent away.
+
+use std::time::Duration;
 
 use tungstenite::protocol::WebSocketConfig;
+
+/// The longest time that a gateway can ask the agent to stay away: by `Retry-After`, or in the answer to
+/// `register`.
+pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
 
 /// A message holds at most this many bytes, in either direction.
 pub const MESSAGE_LIMIT: usize = 1024 * 1024;

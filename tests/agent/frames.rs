@@ -66,10 +66,52 @@ fn broken_frames_close_1002() {
             ("continuation of nothing", Frame::new(opcode::CONTINUATION, "x").encode()),
             ("text within text", [fragment.encode(), text.encode()].concat()),
             ("close of one byte", Frame::new(opcode::CLOSE, "x").encode()),
-            ("close with code 1005", Frame::close(1005).encode()),
-            ("close with code 999", Frame::close(999).encode()),
+            ("close in fragments", Frame::close(1000).unfinished().encode()),
+            ("close of 126 bytes", Frame::new(opcode::CLOSE, [b'x'; 126]).encode()),
         ],
     );
+}
+
+/// A gateway's close with this code: what the agent answers, and the line about it.
+fn closed_with(code: u16) -> (u16, String) {
+    let (peer, agent, mut session) = Agent::registered(Setup::new());
+    session.send(&Frame::new(opcode::CLOSE, [&code.to_be_bytes(), "why é".as_bytes()].concat()));
+    let answer = session.expect_close();
+    drop(session);
+    let line = agent.wait_for_log(&["lost the session", &format!("({code}: why é)")]);
+    peer.accept_registered().assert_quiet();
+    (answer, line)
+}
+
+#[test]
+fn a_close_of_the_gateways_is_answered_with_its_code_and_told_as_it_came() {
+    for code in [1000, 1001, 1011, 1014, 3000, 4999] {
+        let (answer, line) = closed_with(code);
+        assert_eq!(answer, code);
+        assert!(!line.contains("1002") && !line.contains("RFC"), "{line}");
+    }
+}
+
+#[test]
+fn a_code_that_must_not_be_sent_is_answered_with_1002_and_told_as_it_came() {
+    for code in [0, 999, 1005, 1006, 1015, 2999, 5000] {
+        let (answer, line) = closed_with(code);
+        assert_eq!(answer, 1002, "{code}");
+        assert!(!line.contains("1002") && line.contains("RFC 6455"), "{line}");
+    }
+}
+
+/// What the gateway asked for before it closed is not answered, and does no harm.
+#[test]
+fn a_close_may_come_with_the_upgrade_response() {
+    let peer = Peer::plain();
+    let agent = Agent::dialing(&peer).start();
+    let burst = [Frame::text(request(1)).encode(), Frame::close(4000).encode()].concat();
+    let mut session = peer.accept().switch_with(&burst);
+    assert_eq!(session.expect_close(), 4000);
+    drop(session);
+    agent.wait_for_log(&["(4000)"]);
+    peer.accept_registered().assert_quiet();
 }
 
 #[test]

@@ -138,12 +138,16 @@ fn without_tls_the_name_is_looked_up_here() {
 
 #[test]
 fn a_refusing_proxy_is_named_without_its_credentials() {
-    for status in ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"] {
+    for (status, remedy) in [
+        ("407 Proxy Authentication Required", "HTTPS_PROXY"),
+        ("403 Forbidden", "access list"),
+        ("502 Bad Gateway", "gateway.vmkit-test.example"),
+    ] {
         let proxy = Peer::plain();
         let url = format!("http://vmkit-test-user:vmkit-test-pass@127.0.0.1:{}", proxy.port());
         let agent = Setup::url(format!("wss://{HOST}/")).env("HTTPS_PROXY", url).start();
         proxy.accept().refuse(status);
-        let line = agent.wait_for_log(&[&status[..3], "HTTPS_PROXY"]);
+        let line = agent.wait_for_log(&[&status[..3], remedy]);
         // The gateway never saw the token, so it is not what to look at.
         assert!(!line.contains("VMKIT_AGENT_TOKEN"), "{line}");
         let log = agent.log().join("\n");

@@ -12,7 +12,7 @@ use super::report::Report;
 use crate::config::{Config, ENV_FILE, Examined, TokenSource};
 use crate::host::init::Init;
 use crate::host::timestamp::Timestamp;
-use crate::wire::dial::{self, Attempt, Cause, Dialed, Failure, Http, Passed, Phase};
+use crate::wire::dial::{self, Attempt, Dialed, Failure, Passed, Phase};
 use crate::wire::session::Session;
 
 /// A larger difference between the clocks, in seconds, is a warning.
@@ -170,10 +170,7 @@ fn advice(failure: &Failure, config: &Config) -> String {
             TokenSource::Credential(_) => "systemctl cat vmkit-agent".to_owned(),
             _ => "sudo vmkit-agent install --token-stdin".to_owned(),
         },
-        // The configuration is not the cause.
-        Phase::Http if matches!(*failure.cause, Cause::Http { why: Http::Busy { .. }, .. }) => {
-            "sleep 60; sudo vmkit-agent doctor".to_owned()
-        }
+        Phase::Http if failure.cause.is_passing() => "sleep 60; sudo vmkit-agent doctor".to_owned(),
         Phase::Dns | Phase::Tcp | Phase::Proxy | Phase::Http => edit,
     }
 }

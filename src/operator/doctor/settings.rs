@@ -44,6 +44,9 @@ pub fn check(examined: &Examined, hidden: bool, service: &Service, report: &mut 
     if examined.problems.iter().all(|problem| problem.variable() != GATEWAY) {
         report.pass("gateway-url", config.gateway.to_string());
     }
+    if let Some(problem) = config.upgrade.proxy_problem() {
+        report.warn("settings", problem, format!("sudo vi {ENV_FILE}"));
+    }
     instance::check(&config.instance_id, &assignments.unwrap_or_default(), service, report);
     if examined.problems.is_empty() {
         let upgrades = match (&config.upgrade.by_gateway, &config.upgrade.release_key) {

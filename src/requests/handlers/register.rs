@@ -10,7 +10,7 @@ use crate::config::{Config, Labels};
 use crate::host::facts::{self, Facts};
 use crate::host::version::{self, ARCH, VERSION};
 use crate::upgrade::told::Told;
-use crate::wire::dial::RETRY_AFTER_CAP;
+use crate::wire::limits::RETRY_AFTER_CAP;
 use crate::wire::rpc::{self, Response};
 
 /// How long the gateway may take to acknowledge.

@@ -1,4 +1,5 @@
-//! How the download reaches its server: ureq's HTTP and proxies over our TLS and our resolver.
+//! How the download reaches its server: ureq's HTTP over our resolver, our tunnel (`route.rs`) and our
+//! TLS.
 //!
 //! ureq's own TLS trusts either the bundled roots or others, not both. Its resolver starts a thread
 //! where a timeout counts. The TLS settings here are the WebSocket's.
@@ -11,18 +12,20 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use ureq::http::Uri;
 use ureq::http::uri::Scheme;
+use ureq::http::{Response, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time::Duration as UreqDuration;
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
-    TcpConnector, Transport, TransportAdapter,
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, TcpConnector,
+    Transport, TransportAdapter,
 };
-use ureq::{Agent, Error, Proxy};
+use ureq::{Agent, Body, Error, Proxy};
 
 use super::reporter::Reporter;
-use crate::config::{UpgradeConfig, is_loopback};
+use super::route::Route;
+use crate::config::UpgradeConfig;
+use crate::host::authority::{bare, is_loopback};
 use crate::host::version;
 
 /// How long TCP, the proxy and TLS may take together. DNS has a limit of its own.
@@ -36,9 +39,40 @@ const INPUT: usize = 256 * 1024;
 const OUTPUT: usize = 16 * 1024;
 
 /// The HTTP client for one upgrade.
-pub fn client(config: &UpgradeConfig, reporter: &Arc<Reporter>) -> Agent {
-    let settings = Agent::config_builder()
-        .proxy(config.proxy.clone())
+pub struct Client {
+    agent: Agent,
+    route: Route,
+}
+
+impl Client {
+    pub fn new(config: &UpgradeConfig, reporter: &Arc<Reporter>) -> Client {
+        let route = Route::new(config);
+        let connector =
+            ().chain(TcpConnector::default())
+                .chain(Patience(Arc::clone(reporter)))
+                .chain(route.clone())
+                .chain(Trust(Arc::clone(&config.tls)));
+        let names = Names { route: route.clone(), reporter: Arc::clone(reporter) };
+        Client { agent: Agent::with_parts(settings(), connector, names), route }
+    }
+
+    /// The answer to a GET, whatever its status. The body is still to be read.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn get(&self, uri: &Uri) -> Result<Response<Body>, Error> {
+        self.agent.get(uri).call()
+    }
+
+    /// The proxy that leads to `uri`.
+    pub fn proxy_to(&self, uri: &Uri) -> Option<&Proxy> {
+        self.route.proxy_to(uri)
+    }
+}
+
+fn settings() -> ureq::config::Config {
+    Agent::config_builder()
+        .proxy(None)
         .user_agent(version::user_agent())
         .accept_encoding("identity")
         .http_status_as_error(false)
@@ -50,13 +84,7 @@ pub fn client(config: &UpgradeConfig, reporter: &Arc<Reporter>) -> Agent {
         .timeout_recv_response(Some(STALL))
         .input_buffer_size(INPUT)
         .output_buffer_size(OUTPUT)
-        .build();
-    let connector =
-        ().chain(ConnectProxyConnector::default())
-            .chain(TcpConnector::default())
-            .chain(Patience(Arc::clone(reporter)))
-            .chain(Trust(Arc::clone(&config.tls)));
-    Agent::with_parts(settings, connector, Names(Arc::clone(reporter)))
+        .build()
 }
 
 /// Whether an address is on the Internet, where anybody can reach it.
@@ -87,12 +115,16 @@ fn is_public(address: IpAddr) -> bool {
 
 /// Whether the host of `uri` is an address that is not public, or a name of loopback.
 pub fn names_inside(uri: &Uri) -> bool {
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let host = bare(uri.host().unwrap_or_default());
     is_loopback(host) || host.parse().is_ok_and(|address| !is_public(address))
 }
 
-/// Resolves names in this thread, and notes whether the addresses are public.
-struct Names(Arc<Reporter>);
+/// Resolves names in this thread, that of the proxy where one is on the way, and notes whether the
+/// addresses of servers are public.
+struct Names {
+    route: Route,
+    reporter: Arc<Reporter>,
+}
 
 impl Resolver for Names {
     fn resolve(
@@ -101,11 +133,16 @@ impl Resolver for Names {
         config: &ureq::config::Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
+        let proxy = self.route.proxy_to(uri);
         // Without a timeout ureq starts no thread. The C library has time limits of its own.
-        let found = DefaultResolver::default().resolve(uri, config, NextTimeout::default())?;
-        let is_proxy = config.proxy().map(Proxy::uri) == Some(uri);
+        let found = DefaultResolver::default().resolve(
+            proxy.map_or(uri, Proxy::uri),
+            config,
+            NextTimeout::default(),
+        )?;
+        let is_proxy = proxy.is_some();
         if !is_proxy && !found.iter().all(|address| is_public(address.ip())) {
-            self.0.leads_inside();
+            self.reporter.leads_inside();
         }
         if is_proxy || uri.scheme() != Some(&Scheme::HTTP) {
             return Ok(found);
@@ -192,7 +229,7 @@ impl<In: Transport> Connector<In> for Trust {
         if !details.needs_tls() {
             return Ok(Some(Either::A(transport)));
         }
-        let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let host = bare(details.uri.host().unwrap_or_default());
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut connection =
             ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;

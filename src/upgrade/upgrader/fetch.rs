@@ -1,10 +1,9 @@
 //! The download over HTTP, with redirects, to a file with mode 0700. The checksum is computed
 //! on the way.
 //!
-//! ureq could follow redirects itself. It would take the choice of proxy for the first URL for all
-//! of them, while here each https: URL goes through the proxy and no http: URL does. Its checks of
-//! the target would all have to move into the resolver and the connector, which a proxy bypasses,
-//! and the errors would no longer name the URL that redirects. What it would save is 20 lines.
+//! ureq could follow redirects itself. The checks of each target would all have to move into the
+//! resolver and the connector, which a proxy bypasses, and the errors would no longer name the URL that
+//! redirects. What it would save is 20 lines.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,11 +14,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
+use ureq::Body;
 use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, LOCATION};
-use ureq::{Agent, Body};
 
-use super::connect;
+use super::connect::{self, Client};
 use super::reporter::Reporter;
 use super::signature;
 use crate::config::ReleaseKey;
@@ -49,7 +48,7 @@ pub struct Download {
 /// # Errors
 /// [`Kind::Download`], or why the upgrade has to end.
 pub fn download(
-    client: &Agent,
+    client: &Client,
     request: &Request,
     [usual, private]: &[PathBuf; 2],
     reporter: &Reporter,
@@ -84,7 +83,7 @@ impl From<Error> for Fault {
 
 fn download_to(
     path: &Path,
-    client: &Agent,
+    client: &Client,
     request: &Request,
     reporter: &Reporter,
 ) -> Result<Download, Fault> {
@@ -126,7 +125,7 @@ fn download_to(
 /// # Errors
 /// [`Kind::Mismatch`]: a file without a signature is refused like a wrong file.
 pub fn signature_of(
-    client: &Agent,
+    client: &Client,
     url: &DownloadUrl,
     key: &ReleaseKey,
     reporter: &Reporter,
@@ -138,7 +137,7 @@ pub fn signature_of(
     })
 }
 
-fn small_file(client: &Agent, url: &DownloadUrl, reporter: &Reporter) -> Result<String, Error> {
+fn small_file(client: &Client, url: &DownloadUrl, reporter: &Reporter) -> Result<String, Error> {
     let (url, mut response) = get(client, url, reporter)?;
     let mut text = Vec::new();
     let body = response.body_mut().as_reader();
@@ -153,7 +152,7 @@ fn small_file(client: &Agent, url: &DownloadUrl, reporter: &Reporter) -> Result<
 
 /// The response to a GET after redirects, and the URL that it came from.
 fn get(
-    client: &Agent,
+    client: &Client,
     url: &DownloadUrl,
     reporter: &Reporter,
 ) -> Result<(DownloadUrl, Response<Body>), Error> {
@@ -162,19 +161,17 @@ fn get(
         if connect::names_inside(url.uri()) {
             reporter.leads_inside();
         }
-        // http: is for our own loopback, which a proxy can't reach.
-        let proxy = client.config().proxy().filter(|_| url.is_https());
-        let request = client.get(url.uri()).config().proxy(proxy.cloned()).build();
-        let response = request.call().map_err(|error| {
-            let error = failed(&url, error);
-            match proxy.filter(|proxy| !proxy.is_no_proxy(url.uri())) {
-                None => error,
-                Some(proxy) => Error::download(format!(
-                    "{error} (through the proxy {}:{} of HTTPS_PROXY)",
+        let response = client.get(url.uri()).map_err(|error| match client.proxy_to(url.uri()) {
+            // A proxy that refuses is named by its words.
+            Some(proxy) if !matches!(error, ureq::Error::ConnectProxyFailed(_)) => {
+                Error::download(format!(
+                    "{} (through the proxy {}:{} of HTTPS_PROXY)",
+                    failed(&url, error),
                     proxy.host(),
                     proxy.port()
-                )),
+                ))
             }
+            _ => failed(&url, error),
         })?;
         let status = response.status();
         match status.as_u16() {

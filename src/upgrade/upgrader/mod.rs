@@ -1,6 +1,7 @@
 //! The upgrader's process, `vmkit-agent upgrade`: does everything that is slow, up to the swap.
 
 mod reporter;
+mod route;
 mod connect;
 mod fetch;
 mod signature;

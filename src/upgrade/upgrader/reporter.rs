@@ -182,7 +182,8 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    use super::super::{connect, fetch};
+    use super::super::connect::Client;
+    use super::super::fetch;
     use super::*;
     use crate::config::trust;
     use crate::config::{ReleaseKey, UpgradeConfig};
@@ -206,6 +207,7 @@ mod tests {
         let config = UpgradeConfig {
             tls: trust::client_config(rustls::RootCertStore::empty(), None).unwrap(),
             proxy: None,
+            no_proxy: Default::default(),
             by_gateway: true,
             release_key: None,
             probation: Duration::ZERO,
@@ -213,7 +215,7 @@ mod tests {
         };
         let began = Instant::now();
         let reporter = Reporter::until(false, Some(began + Duration::from_millis(500))).unwrap();
-        let client = connect::client(&config, &reporter);
+        let client = Client::new(&config, &reporter);
         let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
         let key = ReleaseKey::choose(Some(key)).unwrap().unwrap();
         let url = DownloadUrl::check(&url).unwrap();

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connect;
+use super::connect::Client;
 use super::fetch;
 use super::reporter::Reporter;
 use super::signature::{self, Signed};
@@ -188,7 +188,7 @@ fn bring_in(
     children: &Rc<Children>,
 ) -> Result<Staged, Error> {
     let installed = paths::installed()?;
-    let client = connect::client(config, reporter);
+    let client = Client::new(config, reporter);
     let places = paths::download_paths(store.folder(), &request.version);
     let mut download = fetch::download(&client, request, &places, reporter)?;
     let (bytes, seconds) = (download.bytes, download.took.as_secs_f64());

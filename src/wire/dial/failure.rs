@@ -116,8 +116,17 @@ pub enum Proxy {
     /// The answer has no end.
     Endless,
     NotHttp,
-    /// Status 407.
-    Credentials,
+    /// The proxy wants a user and a password, or others.
+    Credentials(u16),
+    /// The proxy's access list forbids the connection.
+    Forbidden {
+        target: String,
+    },
+    /// The proxy itself can't connect.
+    Unreachable {
+        target: String,
+        status: u16,
+    },
     Refused {
         target: String,
         status: u16,
@@ -138,13 +147,17 @@ pub enum Tls {
 #[derive(Debug)]
 pub enum Http {
     NoAnswer,
+    HungUp,
     Socket(io::Error),
-    /// The agent's own request can't be made.
-    Request(String),
-    /// The answer to a request for a WebSocket is none.
-    NotWebSocket(String),
+    /// The answer has no end.
+    Endless,
+    NotHttp,
+    /// An answer of 101, and why it opens no WebSocket.
+    NotWebSocket(&'static str),
     /// The answer accepts an extension that was not asked for.
-    Extension,
+    Extension(String),
+    /// The answer selects a subprotocol that was not asked for.
+    Subprotocol(String),
     TokenRefused {
         status: u16,
         source: TokenSource,
@@ -154,6 +167,8 @@ pub enum Http {
         status: u16,
         retry_after: Option<Duration>,
     },
+    /// The gateway is not there for those that stand before it.
+    Away(u16),
     Redirected {
         status: u16,
         location: Option<String>,
@@ -199,6 +214,11 @@ impl Cause {
             Cause::Proxy { .. } => true,
             Cause::Tls { .. } | Cause::Http { .. } => false,
         }
+    }
+
+    /// The gateway asks for patience, or is away: no configuration of this machine is the cause.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Cause::Http { why: Http::Busy { .. } | Http::Away(_), .. })
     }
 }
 

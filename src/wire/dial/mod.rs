@@ -9,12 +9,14 @@ mod failure;
 mod words;
 mod resolve;
 mod tcp;
+mod answer;
 mod proxy;
 mod secure;
+mod refusal;
 mod handshake;
 
 pub use attempt::{Attempt, Passed};
-pub use failure::{Cause, Error, Failure, Http, Phase};
-pub use handshake::RETRY_AFTER_CAP;
+pub use failure::{Cause, Error, Failure, Phase, Proxy as ProxyFailure};
 pub use phases::{Dialed, ask, dial, reach};
+pub use proxy::Tunnel;
 pub use resolve::print_addresses;

@@ -21,9 +21,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Dns { peer, servers, why } => dns(f, peer, servers, why),
             Cause::Tcp { peer, why } => tcp(f, peer, why),
-            Cause::Proxy { proxy, why } => {
-                write!(f, "{proxy}: the proxy {}; check {HTTPS_PROXY}", Say(why))
-            }
+            Cause::Proxy { proxy, why } => write!(f, "{proxy}: the proxy {}", Say(why)),
             Cause::Tls { gateway, why } => write!(f, "{gateway}: {}", Say(why)),
             Cause::Http { gateway, why } => write!(f, "{gateway}: {}", Say(why)),
         }
@@ -100,13 +98,27 @@ impl fmt::Display for Say<'_, Proxy> {
             Proxy::Socket(error) => write!(f, "can't be asked: {error}"),
             Proxy::Endless => f.write_str("sends an answer without an end; it may not be a proxy"),
             Proxy::NotHttp => f.write_str("sent an answer that is not HTTP"),
-            Proxy::Credentials => {
-                f.write_str("requires a user name and password, or rejects those given (407)")
+            Proxy::Credentials(status) => {
+                write!(f, "requires a user name and password, or rejects those given ({status})")
+            }
+            Proxy::Forbidden { target } => {
+                return write!(
+                    f,
+                    "forbids the connection to {target} (403); its access list must allow {target} \
+                     and this machine"
+                );
+            }
+            Proxy::Unreachable { target, status } => {
+                return write!(
+                    f,
+                    "could not connect to {target} ({status}); check that address, and the proxy's log"
+                );
             }
             Proxy::Refused { target, status } => {
                 write!(f, "does not connect to {target} ({status})")
             }
-        }
+        }?;
+        write!(f, "; check {HTTPS_PROXY}")
     }
 }
 
@@ -133,14 +145,33 @@ impl fmt::Display for Say<'_, Http> {
             Http::NoAnswer => {
                 write!(f, "the gateway did not answer the upgrade request {InTime}")
             }
-            Http::Socket(error) => write!(f, "the connection failed: {error}"),
-            Http::Request(reason) => write!(f, "can't make the upgrade request: {reason}"),
+            Http::HungUp => write!(
+                f,
+                "the gateway closed the connection without an answer; it may be restarting; if this \
+                 goes on, check {GATEWAY_URL}, and the gateway's log"
+            ),
+            Http::Socket(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(error) => Distrust { error, named_by: GATEWAY_URL }.fmt(f),
+                None => write!(f, "the connection failed: {error}"),
+            },
+            Http::Endless => write!(f, "the answer has no end; check {GATEWAY_URL}"),
+            Http::NotHttp => write!(f, "the answer is not HTTP; check {GATEWAY_URL}"),
             Http::NotWebSocket(reason) => {
-                write!(f, "the answer opens no WebSocket: {reason}; check {GATEWAY_URL}")
+                write!(
+                    f,
+                    "the answer (101) opens no WebSocket: it has {reason}; check {GATEWAY_URL}"
+                )
             }
-            Http::Extension => {
-                f.write_str("the answer accepts an extension that the agent did not ask for")
-            }
+            Http::Extension(name) => write!(
+                f,
+                "the answer turns on {name}, which the agent did not ask for; switch WebSocket \
+                 compression and extensions off at the gateway, or at the proxy before it"
+            ),
+            Http::Subprotocol(name) => write!(
+                f,
+                "the answer selects the subprotocol {name}, which the agent did not ask for; switch \
+                 subprotocols off at the gateway, or at the proxy before it"
+            ),
             Http::TokenRefused { status, source } => {
                 write!(f, "the gateway refuses the token ({status}); check ")?;
                 match source {
@@ -159,6 +190,10 @@ impl fmt::Display for Say<'_, Http> {
                     None => Ok(()),
                 }
             }
+            Http::Away(status) => write!(
+                f,
+                "the gateway is away: the server before it can't reach it ({status}); retrying"
+            ),
             Http::Redirected { status, location: Some(location) } => write!(
                 f,
                 "the gateway redirects ({status}) to {location}; redirects are not followed, set \
@@ -167,7 +202,7 @@ impl fmt::Display for Say<'_, Http> {
             Http::Redirected { status, location: None } => {
                 write!(f, "the gateway redirects ({status}) to no address; check {GATEWAY_URL}")
             }
-            Http::Status(status @ 200..=299) => write!(
+            Http::Status(status @ (200..=299 | 426)) => write!(
                 f,
                 "answered {status} instead of 101; a captive portal, or a proxy without \
                  WebSockets, may be in the way; check {GATEWAY_URL}"

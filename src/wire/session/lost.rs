@@ -28,6 +28,11 @@ impl Lost {
     }
 }
 
+/// Whether a close frame may have this code (RFC 6455, section 7.4, and the registry that it founds).
+pub(super) fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let patience = PATIENCE.as_secs();
@@ -39,6 +44,9 @@ impl fmt::Display for Lost {
                     write!(f, ": {}", reason.escape_debug())?;
                 }
                 f.write_str(")")?;
+                if !may_be_sent(*code) {
+                    f.write_str(", with a code that RFC 6455 does not allow on the wire")?;
+                }
                 // Gateways of the first protocol have no code for it.
                 match self.is_doubled() || reason.contains("replaced") {
                     true => write!(
@@ -76,5 +84,18 @@ mod tests {
         assert!(closed("").ends_with("(4000)"));
         let doubled = Lost::Closed(Some((4409, String::new()))).to_string();
         assert!(doubled.contains("(4409); another machine registers"), "{doubled}");
+    }
+
+    #[test]
+    fn a_code_is_told_as_it_came() {
+        let closed = |code| Lost::Closed(Some((code, "why".to_owned()))).to_string();
+        for code in [1000, 1003, 1007, 1013, 1014, 3000, 4999] {
+            assert!(closed(code).ends_with(&format!("({code}: why)")), "{}", closed(code));
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            let words =
+                format!("({code}: why), with a code that RFC 6455 does not allow on the wire");
+            assert!(closed(code).ends_with(&words), "{}", closed(code));
+        }
     }
 }

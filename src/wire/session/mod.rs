@@ -3,7 +3,7 @@
 
 mod lost;
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tungstenite::protocol::frame::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::{Bytes, Message, Utf8Bytes, WebSocket};
 
-use crate::wire::frames::Metered;
+use crate::wire::frames::{Close, Metered};
 use crate::wire::heartbeat::{Beat, Heartbeat};
 use crate::wire::limits::FRAGMENT;
 use crate::wire::outbox::Outbox;
@@ -153,14 +153,12 @@ impl Session {
         match read {
             Ok(Message::Text(text)) => return Ok(Some(text)),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+            // Kept back by the stream.
+            Ok(Message::Close(_)) => {}
             Ok(Message::Binary(_)) => {
                 self.fail(now, CloseCode::Unsupported, "a binary frame");
             }
-            Ok(Message::Close(frame)) => {
-                let told = frame.map(|frame| (frame.code.into(), frame.reason.as_str().to_owned()));
-                self.enter_closing(now, Lost::Closed(told), Session::DRAIN, false);
-            }
-            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => self.closed(now),
             Err(Error::Io(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                 return Err(Lost::Ended);
             }
@@ -172,10 +170,35 @@ impl Session {
                 self.fail(now, CloseCode::Invalid, "a text frame that is not UTF-8");
             }
             Err(Error::Protocol(ResetWithoutClosingHandshake)) => return Err(Lost::Ended),
-            Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Err(Lost::Closed(None)),
             Err(error) => self.fail(now, CloseCode::Protocol, &error.to_string()),
         }
         Ok(None)
+    }
+
+    /// Answers the gateway's close frame, if it has come: with its own code, or with what is wrong
+    /// with it.
+    fn closed(&mut self, now: Instant) {
+        let (answer, why) = match self.websocket.get_ref().meter().close() {
+            None => return,
+            Some(Close::Broken) => {
+                let why = "the gateway sent a broken close frame".to_owned();
+                (Some(CloseCode::Protocol), Lost::Left(why))
+            }
+            Some(Close::Bare) => (None, Lost::Closed(None)),
+            Some(Close::Told(code, reason)) => {
+                let answer = match std::str::from_utf8(reason) {
+                    _ if !lost::may_be_sent(code) => CloseCode::Protocol,
+                    Ok(_) => code.into(),
+                    Err(_) => CloseCode::Invalid,
+                };
+                let reason = String::from_utf8_lossy(reason).into_owned();
+                (Some(answer), Lost::Closed(Some((code, reason))))
+            }
+        };
+        let frame = answer.map(|code| CloseFrame { code, reason: Utf8Bytes::default() });
+        // As in `close`.
+        let _ = self.websocket.close(frame);
+        self.enter_closing(now, why, Session::DRAIN, false);
     }
 
     /// Hands messages to the socket: as many small ones as make up a fragment, or one fragment of
@@ -234,12 +257,11 @@ impl Session {
         let flushed = matches!(self.websocket.flush(), Ok(()));
         let stream = self.websocket.get_mut();
         stream.stream().expect_room(!flushed);
-        let mut scratch = [0; 4096];
-        let ended = match stream.read(&mut scratch) {
+        let ended = match stream.discard() {
             Ok(count) => count == 0,
             Err(error) => error.kind() != ErrorKind::WouldBlock,
         };
-        let closed = stream.meter().saw_close();
+        let closed = stream.meter().close().is_some();
         if let State::Closing { why, until, ours } = &mut self.state
             && (ended || now >= *until || (*ours && closed && flushed))
         {
@@ -254,8 +276,7 @@ fn blocked_is_fine(error: tungstenite::Error) -> Result<(), Lost> {
     match error {
         tungstenite::Error::Io(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
         tungstenite::Error::Io(error) => Err(Lost::Socket(error)),
-        // tungstenite has answered the gateway's close frame.
-        _ => Err(Lost::Closed(None)),
+        error => Err(Lost::Socket(io::Error::other(error))),
     }
 }
 

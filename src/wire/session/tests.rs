@@ -1,6 +1,6 @@
 //! Sessions over a loopback connection; the other end is written by hand.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 
@@ -26,18 +26,13 @@ impl Scene {
     fn new() -> Scene {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut peer = listener.accept().unwrap().0;
+        let peer = listener.accept().unwrap().0;
         peer.set_read_timeout(Some(SOON)).unwrap();
         socket.set_nonblocking(true).unwrap();
         let waiter = Waiter::new().unwrap();
         waiter.watch_socket(&socket, Interest::Read).unwrap();
         let wire = Wire::new(socket, Rc::clone(&waiter), Interest::Read);
-        let mut stream = Metered::new(Transport::Plain(wire));
-        // The meter starts in the HTTP answer.
-        peer.write_all(b"\r\n\r\n").unwrap();
-        waiter.set_deadline(Some(Instant::now() + SOON));
-        let mut head = [0; 4];
-        stream.read_exact(&mut head).unwrap();
+        let stream = Metered::new(Transport::Plain(wire), Vec::new());
         let websocket = WebSocket::from_raw_socket(stream, Role::Client, Some(limits::websocket()));
         Scene { session: Session::new(websocket, Instant::now()), waiter, peer }
     }
@@ -149,6 +144,47 @@ fn a_close_of_the_gateways_is_answered_and_drained() {
         Err(Lost::Closed(Some((4000, reason)))) => assert_eq!(reason, "why"),
         other => panic!("{other:?}"),
     }
+}
+
+/// A close of the gateway's: what the agent answers, and what it says.
+fn closed(payload: &[u8]) -> (Vec<u8>, Lost) {
+    let mut scene = Scene::new();
+    // A message before it, in the same segment.
+    scene.peer.write_all(&[&[TEXT, 2], b"hi".as_slice()].concat()).unwrap();
+    scene.tell(CLOSE, payload);
+    assert_eq!(scene.turn().unwrap(), "hi");
+    while !scene.session.is_closing() {
+        assert!(scene.turn_once().unwrap().is_none());
+    }
+    let (opcode, answer) = scene.hear();
+    assert_eq!(opcode, CLOSE);
+    scene.peer.shutdown(std::net::Shutdown::Write).unwrap();
+    (answer, scene.turn().unwrap_err())
+}
+
+#[test]
+fn a_close_of_the_gateways_is_told_as_it_came() {
+    for (code, answer) in
+        [(1000, 1000), (1014, 1014), (3000, 3000), (4409, 4409), (1005, 1002), (0, 1002)]
+    {
+        let (answered, lost) = closed(&[&u16::to_be_bytes(code), "é".as_bytes()].concat());
+        assert_eq!(answered, u16::to_be_bytes(answer));
+        let told =
+            matches!(&lost, Lost::Closed(Some((told, reason))) if *told == code && reason == "é");
+        assert!(told, "{code}: {lost:?}");
+    }
+    let (answered, lost) = closed(&[0x0f, 0xa0, 0xff]);
+    assert_eq!(answered, 1007_u16.to_be_bytes());
+    assert!(
+        matches!(&lost, Lost::Closed(Some((4000, reason))) if reason == "\u{fffd}"),
+        "{lost:?}"
+    );
+    let (answered, lost) = closed(&[]);
+    assert!(answered.is_empty());
+    assert!(matches!(lost, Lost::Closed(None)), "{lost:?}");
+    let (answered, lost) = closed(&[3]);
+    assert_eq!(answered[..2], 1002_u16.to_be_bytes());
+    assert!(matches!(&lost, Lost::Left(why) if why.contains("broken close frame")), "{lost:?}");
 }
 
 #[test]
