@@ -7,7 +7,9 @@ mod failure;
 pub mod log_lines;
 
 pub use commands::{is_container_name, logs_arguments};
-pub use containers::{Health, inspect_arguments, parse_inspect, parse_ps, ps_arguments};
+pub use containers::{
+    Container, Health, Inspected, Inspection, Listed, Listing, inspect_arguments, ps_arguments,
+};
 pub use failure::{Failure, only_vanished};
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How busy this machine is: processor time, memory and the disk.
+//! How busy this machine is: processor time, load, memory, swap and the space of disks.
 //!
 //! Parsers take text, so that they can read fixtures from any machine; the `read_*` functions read
 //! `/proc` and `statvfs`. Nothing else is touched, and no process is started. Only the totals are
@@ -8,6 +8,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 const STAT: &str = "/proc/stat";
 const MEMINFO: &str = "/proc/meminfo";
@@ -17,6 +18,10 @@ const MEMINFO: &str = "/proc/meminfo";
 const STAT_LIMIT: u64 = 512;
 /// In bytes. `/proc/meminfo` has about 1.5 KiB, and the lines needed come first.
 const MEMINFO_LIMIT: u64 = 16 * 1024;
+const UPTIME: &str = "/proc/uptime";
+const LOADAVG: &str = "/proc/loadavg";
+/// In bytes. Both have one line of a few numbers.
+const LINE_LIMIT: u64 = 128;
 
 /// Processor time since boot, summed over all processors, in ticks (1/100 s): the first line of
 /// `/proc/stat`, whose fields are described in proc_stat(5).
@@ -96,10 +101,7 @@ pub fn read_memory_percent() -> Result<f64, Error> {
 /// Buffers + Cached + SReclaimable stand in, as far as they are present.
 pub fn memory_percent(text: &str) -> Result<f64, Error> {
     let malformed = |what| Error::Malformed { path: MEMINFO, what };
-    let kibibytes = |name: &str| -> Option<u64> {
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        value.split_ascii_whitespace().next()?.parse().ok()
-    };
+    let kibibytes = |name| kibibytes(text, name);
     let total = kibibytes("MemTotal")
         .filter(|&total| total > 0)
         .ok_or(malformed("no MemTotal above zero"))?;
@@ -113,15 +115,88 @@ pub fn memory_percent(text: &str) -> Result<f64, Error> {
     Ok(percent(total.saturating_sub(available).into(), total.into()))
 }
 
-/// The share in use of the file system that holds `path`, 0 to 100: the Used and Size columns of
-/// `df`. Blocks that are reserved for root count as free, so this is not `df`'s Use%.
-pub fn disk_percent(path: &str) -> Result<f64, Error> {
-    let disk = rustix::fs::statvfs(path)
-        .map_err(|error| Error::Disk { path: path.into(), source: error.into() })?;
-    if disk.f_blocks == 0 {
-        return Err(Error::NoBlocks { path: path.into() });
+/// Reads `/proc/meminfo`; see [`swap_percent`].
+///
+/// # Errors
+/// The file can't be read.
+pub fn read_swap_percent() -> Result<Option<f64>, Error> {
+    Ok(swap_percent(&read_bounded(MEMINFO, MEMINFO_LIMIT)?))
+}
+
+/// The share of swap space in use, 0 to 100, from the text of `/proc/meminfo`; none where there is no
+/// swap space.
+pub fn swap_percent(text: &str) -> Option<f64> {
+    let total = kibibytes(text, "SwapTotal").filter(|&total| total > 0)?;
+    let free = kibibytes(text, "SwapFree")?;
+    Some(percent(total.saturating_sub(free).into(), total.into()))
+}
+
+/// Whole seconds since the boot, by `/proc/uptime`.
+///
+/// # Errors
+/// The file can't be read, or does not begin with a number.
+pub fn read_uptime() -> Result<u64, Error> {
+    uptime(&read_bounded(UPTIME, LINE_LIMIT)?)
+}
+
+fn uptime(text: &str) -> Result<u64, Error> {
+    let seconds = text.split('.').next().and_then(|seconds| seconds.parse().ok());
+    seconds.ok_or(Error::Malformed { path: UPTIME, what: "it does not begin with a number" })
+}
+
+/// How many processes ran or waited for a disk, on average over the last 1, 5 and 15 minutes, by
+/// `/proc/loadavg`.
+///
+/// # Errors
+/// The file can't be read, or does not begin with three numbers.
+pub fn read_load() -> Result<[f64; 3], Error> {
+    load(&read_bounded(LOADAVG, LINE_LIMIT)?)
+}
+
+fn load(text: &str) -> Result<[f64; 3], Error> {
+    let mut numbers = text.split_ascii_whitespace().map_while(hundredths);
+    match [numbers.next(), numbers.next(), numbers.next()] {
+        [Some(one), Some(five), Some(fifteen)] => Ok([one, five, fifteen]),
+        _ => {
+            let what = "it does not begin with three numbers";
+            Err(Error::Malformed { path: LOADAVG, what })
+        }
     }
-    Ok(percent(disk.f_blocks.saturating_sub(disk.f_bfree).into(), disk.f_blocks.into()))
+}
+
+/// A number with two decimals. The standard library's parser for all numbers would add 10 kB.
+fn hundredths(text: &str) -> Option<f64> {
+    let (whole, decimals) = text.split_once('.').filter(|(_, decimals)| decimals.len() == 2)?;
+    let (whole, decimals): (u32, u32) = (whole.parse().ok()?, decimals.parse().ok()?);
+    Some((f64::from(whole) * 100.0 + f64::from(decimals)) / 100.0)
+}
+
+/// How full a file system is.
+pub struct Space {
+    /// 0 to 100: the Used and Size columns of `df`. Blocks that are reserved for root count as free,
+    /// so this is not `df`'s Use%.
+    pub used_percent: f64,
+    /// 0 to 100; none where the file system counts no inodes.
+    pub inodes_percent: Option<f64>,
+}
+
+/// How full the file system is that holds `path`.
+///
+/// # Errors
+/// The operating system's own, or that the file system has no size.
+pub fn read_space(path: &Path) -> Result<Space, Error> {
+    // A mount point may hold anything, and the error is one line.
+    let shown = || path.to_string_lossy().escape_debug().to_string();
+    let space = rustix::fs::statvfs(path)
+        .map_err(|error| Error::Disk { path: shown(), source: error.into() })?;
+    if space.f_blocks == 0 {
+        return Err(Error::NoBlocks { path: shown() });
+    }
+    let used = |free: u64, all: u64| percent(all.saturating_sub(free).into(), all.into());
+    Ok(Space {
+        used_percent: used(space.f_bfree, space.f_blocks),
+        inodes_percent: (space.f_files > 0).then(|| used(space.f_ffree, space.f_files)),
+    })
 }
 
 /// Rounds to one decimal, as `metrics_collect` reports percentages.
@@ -164,6 +239,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The value of a line of `/proc/meminfo`.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.split_ascii_whitespace().next()?.parse().ok()
+}
 
 /// `part` of `whole`, which is not zero.
 fn percent(part: u128, whole: u128) -> f64 {

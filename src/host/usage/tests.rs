@@ -111,14 +111,47 @@ fn memory() {
 }
 
 #[test]
+fn swap() {
+    // SwapTotal and SwapFree are the same, or both zero.
+    assert_eq!(swap_percent(captured!("meminfo.vm")), None);
+    assert_eq!(swap_percent("SwapTotal: 200 kB\nSwapFree: 150 kB\n"), Some(25.0));
+    assert_eq!(swap_percent("SwapTotal: 200 kB\nSwapFree: 900 kB\n"), Some(0.0));
+    assert_eq!(swap_percent("SwapTotal: 0 kB\nSwapFree: 0 kB\n"), None);
+    assert_eq!(swap_percent("SwapTotal: 200 kB\n"), None);
+    assert_eq!(swap_percent(""), None);
+}
+
+#[test]
+fn uptime_and_load() {
+    assert_eq!(uptime("350735.47 234388.90\n").unwrap(), 350_735);
+    assert_eq!(uptime("0.00 0.00\n").unwrap(), 0);
+    let error = |text| uptime(text).unwrap_err().to_string();
+    assert_eq!(error(""), "/proc/uptime: it does not begin with a number");
+    assert_eq!(error("-1.0"), "/proc/uptime: it does not begin with a number");
+
+    assert_eq!(load("0.52 12.08 1234.59 1/467 12345\n").unwrap(), [0.52, 12.08, 1234.59]);
+    for text in ["", "0.52 0.58", "0.52 0.58 1/467 12345", "0.5 0.58 0.59", "x.yz 0.58 0.59"] {
+        let error = load(text).unwrap_err().to_string();
+        assert_eq!(error, "/proc/loadavg: it does not begin with three numbers");
+    }
+}
+
+#[test]
 fn this_machine() {
     let earlier = CpuTimes::read().unwrap();
     assert!((0.0..=100.0).contains(&CpuTimes::read().unwrap().busy_percent_since(&earlier)));
     assert!((1.0..=100.0).contains(&read_memory_percent().unwrap()));
-    assert!((0.0..=100.0).contains(&disk_percent("/").unwrap()));
-    let error = |path| disk_percent(path).unwrap_err().to_string();
+    let root = read_space(Path::new("/")).unwrap();
+    assert!((0.0..=100.0).contains(&root.used_percent));
+    assert!(root.inodes_percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)));
+    assert!(read_uptime().unwrap() > 0);
+    assert!(read_load().unwrap().iter().all(|load| *load >= 0.0));
+    let swap = read_swap_percent().unwrap();
+    assert!(swap.is_none_or(|percent| (0.0..=100.0).contains(&percent)));
+    let error = |path| read_space(Path::new(path)).err().unwrap().to_string();
     assert_eq!(error("/proc"), "statvfs /proc: no blocks, so no used share");
     assert_eq!(error("/no/such"), "statvfs /no/such: No such file or directory (os error 2)");
+    assert_eq!(error("/no\nsuch"), "statvfs /no\\nsuch: No such file or directory (os error 2)");
 }
 
 #[test]
@@ -140,6 +173,7 @@ proptest! {
         let _ = CpuTimes::parse(&format!("cpu {text}"));
         let _ = memory_percent(&text);
         let _ = memory_percent(&format!("MemTotal: {text}"));
+        let _ = (uptime(&text), load(&text), swap_percent(&format!("SwapTotal: {text}")));
         if let Ok(used) = memory_percent(&format!("MemTotal: {total} kB\nMemAvailable: {available} kB\n")) {
             prop_assert!((0.0..=100.0).contains(&used), "{}", used);
         }
