@@ -2,12 +2,13 @@
 //! reads no pipe; the handlers run docker and bring its output here.
 
 mod commands;
+mod containers;
 mod failure;
 pub mod log_lines;
 
-pub use commands::{
-    Health, inspect_arguments, is_container_name, logs_arguments, parse_inspect, parse_ps,
-    ps_arguments,
+pub use commands::{is_container_name, logs_arguments};
+pub use containers::{
+    Container, Health, Inspected, Inspection, Listed, Listing, inspect_arguments, ps_arguments,
 };
 pub use failure::{Failure, only_vanished};
 

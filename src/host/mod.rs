@@ -1,10 +1,11 @@
-//! What this machine is and has: its clock, its use of processor and memory, its init system, and
-//! the names under which this program appears on it.
+//! What this machine is and has: its clock, its use of processor and memory, its disks, its init
+//! system, and the names under which this program appears on it.
 
 pub mod authority;
 pub mod facts;
 pub mod files;
 pub mod init;
+pub mod mounts;
 pub mod paths;
 pub mod process;
 pub mod redact;

@@ -137,7 +137,9 @@ fn an_upgrade_that_was_installed_is_told_in_the_middle_of_a_flood() {
 fn snapshots_are_logged_when_something_begins_or_ends_to_be_missing() {
     let setup = Setup::new();
     let broken = setup.file("broken", "");
-    setup.docker(&format!("[ -e {broken} ] || exit 0; echo 'permission denied' >&2; exit 1"));
+    setup.docker(&format!(
+        "[ -e {broken} ] || exec echo CONTAINER ID; echo 'permission denied' >&2; exit 1"
+    ));
     let (_peer, agent, mut session) = Agent::registered(setup);
     let mut snapshot = || {
         let result = session.request(1, "metrics_collect", Value::Null).result().clone();

@@ -27,6 +27,8 @@ mod logs_hung;
 
 mod metrics;
 mod metrics_docker;
+mod metrics_containers;
+mod metrics_host;
 
 mod heartbeat;
 mod reconnect;

@@ -12,7 +12,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Container, PATIENCE, Peer, Session, Setup, docker, poll_until};
+use crate::support::{
+    Agent, Container, NO_CONTAINERS, PATIENCE, Peer, Session, Setup, docker, poll_until,
+};
 
 /// The machine is shared with other tests: how often a quiet moment may be looked for.
 const TRIES: usize = 20;
@@ -31,7 +33,7 @@ fn collect(session: &mut Session) -> Value {
 fn collect_one() -> Value {
     let peer = Peer::plain();
     let setup = Agent::dialing(&peer);
-    setup.docker("exit 0");
+    setup.docker(NO_CONTAINERS);
     let _agent = setup.start();
     collect(&mut peer.accept_registered())
 }
@@ -43,8 +45,16 @@ fn a_snapshot_has_every_field_and_nothing_else() {
     let after = date();
     let mut fields: Vec<&String> = snapshot.as_object().expect("an object").keys().collect();
     fields.sort();
-    let expected =
-        ["collected_at", "container_count", "container_health", "cpu_pct", "disk_pct", "mem_pct"];
+    let expected = [
+        "collected_at",
+        "container_count",
+        "container_health",
+        "containers",
+        "cpu_pct",
+        "disk_pct",
+        "host",
+        "mem_pct",
+    ];
     assert_eq!(fields, expected);
     for name in ["cpu_pct", "mem_pct", "disk_pct"] {
         let text = snapshot[name].to_string();
@@ -55,6 +65,7 @@ fn a_snapshot_has_every_field_and_nothing_else() {
     }
     assert_eq!(snapshot["container_count"], 0);
     assert_eq!(snapshot["container_health"], json!({}));
+    assert_eq!(snapshot["containers"], json!([]));
 
     // RFC 3339 in UTC sorts as text, as far as the seconds.
     let at = snapshot["collected_at"].as_str().expect("a string");
@@ -93,7 +104,7 @@ fn cpu_is_that_of_proc_stat_over_the_second() {
     let is_processor = |line: &&str| line.starts_with("cpu") && !line.starts_with("cpu ");
     let processors = stat.lines().filter(is_processor).count() as f64;
     let setup = Setup::new();
-    setup.docker("exit 0");
+    setup.docker(NO_CONTAINERS);
     let (_peer, _agent, mut session) = Agent::registered(setup);
     let loaded = AtomicBool::new(true);
     thread::scope(|scope| {

@@ -38,6 +38,14 @@ fn daemon_that_does_not_run() {
     stopped.examine().assert_first_fail("docker-socket", &words);
 }
 
+/// It ends well and prints nothing.
+#[test]
+fn program_that_is_no_docker() {
+    let gateway = Gateway::good("now");
+    let findings = Machine::dialing(&gateway.url).program("docker", "exit 0").examine();
+    findings.assert_first_fail("docker-ps", &["docker ps", "no docker", "VMKIT_DOCKER_BIN"]);
+}
+
 #[test]
 fn permission_denied_by_docker() {
     let gateway = Gateway::good("now");

@@ -11,7 +11,8 @@ use crate::support::{PATIENCE, PrivateRoot, Setup, TOKEN};
 
 /// In URLs and proxies; no report may hold it.
 pub const SECRET: &str = "vmkit-test-hush";
-pub const DOCKER: &str = "case $1 in --version) echo Docker version 99, vmkit-test;; esac";
+pub const DOCKER: &str = "case $1 in --version) echo Docker version 99, vmkit-test;;
+    ps) echo CONTAINER ID STATUS;; esac";
 
 type Spoil = Box<dyn Fn(&PrivateRoot)>;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::machine::{Answer, Machine};
 use super::report::Report;
 use super::service::Service;
-use crate::docker::{self, Failure};
+use crate::docker::{self, Failure, Listing};
 use crate::host::process::Process;
 use crate::run::job::Surroundings;
 
@@ -105,13 +105,7 @@ fn containers(
     let name = program.to_string_lossy();
     match machine.ask(Surroundings::Usual, program, &docker::ps_arguments(), PATIENCE)? {
         Answer::Ended { status, stdout, took, .. } if status.success() => {
-            let count = docker::parse_ps(&stdout).len();
-            let seen =
-                format!("{count} containers running (docker answered in {} ms)", took.as_millis());
-            match took < SLOW {
-                true => report.pass(CHECK, seen),
-                false => report.warn(CHECK, seen, service.docker("status")),
-            }
+            listed(&name, &stdout, took, service, report);
         }
         Answer::Ended { stderr, .. }
             if !service.has_agents_rights() && stderr.contains("permission denied") =>
@@ -132,6 +126,22 @@ fn containers(
         }
     }
     Ok(())
+}
+
+/// `docker ps` has ended well: what it printed, and how long it took.
+fn listed(name: &str, stdout: &str, took: Duration, service: &Service, report: &mut Report) {
+    const CHECK: &str = "docker-ps";
+    let mut listing = Listing::default();
+    listing.feed(stdout.as_bytes());
+    let count = match listing.end() {
+        Ok(listed) => listed.count,
+        Err(what) => return report.fail(CHECK, format!("{name} ps: {what}"), format!("{name} ps")),
+    };
+    let seen = format!("{count} containers running (docker answered in {} ms)", took.as_millis());
+    match took < SLOW {
+        true => report.pass(CHECK, seen),
+        false => report.warn(CHECK, seen, service.docker("status")),
+    }
 }
 
 /// Whether the agent may write to the socket. This doctor does not connect to it: only the docker CLI

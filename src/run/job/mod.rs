@@ -75,8 +75,6 @@ pub struct Output {
 pub struct Captured {
     job: Job,
     output: Output,
-    /// The output was longer than what is kept.
-    cut: bool,
 }
 
 /// About the number of bytes that one turn reads from a pipe.
@@ -325,7 +323,7 @@ impl Drop for Job {
 
 impl Captured {
     pub fn new(job: Job) -> Captured {
-        Captured { job, output: Output::default(), cut: false }
+        Captured { job, output: Output::default() }
     }
 
     pub fn deadline(&self) -> Instant {
@@ -334,14 +332,13 @@ impl Captured {
 
     /// As [`Job::turn`]. The output is kept, up to 1 MiB of each pipe.
     pub fn turn(&mut self, now: Instant) -> Progress {
-        let (output, cut) = (&mut self.output, &mut self.cut);
+        let output = &mut self.output;
         self.job.turn(now, |pipe, bytes| {
             let kept = match pipe {
                 Pipe::Stdout => &mut output.stdout,
                 Pipe::Stderr => &mut output.stderr,
             };
             let room = CAPTURE_LIMIT - kept.len();
-            *cut |= bytes.len() > room;
             kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
         })
     }
@@ -359,11 +356,6 @@ impl Captured {
                 over => return Ok((over, std::mem::take(&mut self.output))),
             }
         }
-    }
-
-    /// Whether the output was longer than what is kept.
-    pub fn is_cut(&self) -> bool {
-        self.cut
     }
 
     pub fn output(&self) -> &Output {

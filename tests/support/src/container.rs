@@ -19,7 +19,8 @@ use super::{LogLine, scratch::Scratch};
 
 const PREFIX: &str = "vmkit-test-agent-";
 /// The programs that scripts may call; busybox is all of them.
-const APPLETS: [&str; 9] = ["cat", "head", "seq", "sh", "sleep", "test", "tr", "true", "false"];
+const APPLETS: [&str; 10] =
+    ["cat", "head", "seq", "sh", "sleep", "tail", "test", "tr", "true", "false"];
 
 pub struct Container {
     pub name: String,
@@ -43,16 +44,25 @@ impl Container {
         Container::run(options, script, b"")
     }
 
+    /// A container that was never started.
+    pub fn created() -> Container {
+        Container::make("create", &[], "true", b"")
+    }
+
     /// A container that has written this to its standard output, and ended.
     pub fn printed(options: &[&str], output: impl AsRef<[u8]>) -> Container {
         Container::run(&[&["--interactive"], options].concat(), "cat", output.as_ref())
     }
 
     fn run(options: &[&str], script: &str, input: &[u8]) -> Container {
+        Container::make("run", options, script, input)
+    }
+
+    fn make(how: &str, options: &[&str], script: &str, input: &[u8]) -> Container {
         let image = Image::shared();
         let container = Container { name: unique_name(), _image: image.clone() };
         // No network: setting one up and down is most of the time that a container takes.
-        let mut arguments = vec!["run", "--name", &container.name, "--network", "none"];
+        let mut arguments = vec![how, "--name", &container.name, "--network", "none"];
         arguments.extend_from_slice(options);
         arguments.extend([&image.name, "sh", "-c", script]);
         docker_with(&arguments, input);

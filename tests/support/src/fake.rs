@@ -15,6 +15,9 @@ pub const LARGE_LOG: &str = r#"
     for line in $(seq 90); do echo "2026-01-01T00:00:00.0000000${line}Z $text"; done
 "#;
 
+/// A docker without containers: `ps` prints its header all the same.
+pub const NO_CONTAINERS: &str = "[ \"$1\" != ps ] || echo CONTAINER ID STATUS";
+
 /// A fake that notes each of its calls.
 #[derive(Clone)]
 pub struct Fake {
