@@ -6,7 +6,7 @@ mod containers;
 mod failure;
 pub mod log_lines;
 
-pub use commands::{is_container_name, logs_arguments};
+pub use commands::{LogsRange, is_container_name, logs_arguments};
 pub use containers::{
     Container, Health, Inspected, Inspection, Listed, Listing, inspect_arguments, ps_arguments,
 };

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::*;
+use crate::host::timestamp::Timestamp;
 use proptest::prelude::*;
 
 /// What docker 28.2 printed; `tests/fixtures/README.md` says how each was taken.
@@ -32,7 +33,13 @@ fn names_that_are_safe_as_arguments() {
 
 #[test]
 fn arguments() {
-    assert_eq!(logs_arguments("web", 100), ["logs", "--timestamps", "--tail", "100", "web"]);
+    let range = LogsRange { lines: 100, since: None };
+    assert_eq!(logs_arguments("web", range), ["logs", "--timestamps", "--tail", "100", "web"]);
+    let since = Timestamp::parse("2026-01-01T01:00:00+01:00");
+    assert_eq!(
+        logs_arguments("web", LogsRange { lines: 5, since })[3..],
+        ["5", "--since=2026-01-01T00:00:00.000000000Z", "web"]
+    );
 }
 
 #[test]

@@ -43,6 +43,22 @@ impl Timestamp {
         self.seconds
     }
 
+    /// Parses an RFC 3339 time, and nothing else.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let (time, len) = Timestamp::parse_prefix(text.as_bytes())?;
+        (len == text.len()).then_some(time)
+    }
+
+    /// As `2026-01-01T00:00:00.000000000Z`: UTC, to the nanosecond. A time before 1970 is shown as
+    /// the first of 1970, and a time after 9999 as the last second of 9999: there is no log from
+    /// outside of them, and only years of four digits are RFC 3339.
+    pub fn exact(self) -> String {
+        const LAST: i64 = 253_402_300_799;
+        let within = self.clamp(Timestamp::from_unix(0), Timestamp::from_unix(LAST));
+        let shown = within.to_string();
+        format!("{}.{:09}Z", shown.trim_end_matches('Z'), within.nanos)
+    }
+
     /// Parses the RFC 3339 time at the start of `bytes`, and returns its length in bytes. The bytes
     /// after it are ignored.
     pub fn parse_prefix(bytes: &[u8]) -> Option<(Timestamp, usize)> {
@@ -295,6 +311,21 @@ mod tests {
     }
 
     #[test]
+    fn shows_every_nanosecond_of_a_year_with_four_digits() {
+        let exact = |text: &str| Timestamp::parse(text).map(Timestamp::exact);
+        for (text, expected) in [
+            ("2026-01-01T02:00:00.5+02:00", "2026-01-01T00:00:00.500000000Z"),
+            ("2026-01-01t00:00:00.000000001z", "2026-01-01T00:00:00.000000001Z"),
+            ("0000-01-01T00:00:00+23:59", "1970-01-01T00:00:00.000000000Z"),
+            ("9999-12-31T23:59:59.9-23:59", "9999-12-31T23:59:59.000000000Z"),
+        ] {
+            assert_eq!(exact(text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(exact("2026-01-01T00:00:00Z "), None);
+        assert_eq!(exact("10m"), None);
+    }
+
+    #[test]
     fn orders_by_time_then_fraction() {
         let time = |text: &str| Timestamp::parse_prefix(text.as_bytes()).unwrap().0;
         assert!(time("2026-01-01T00:00:00.09Z") < time("2026-01-01T00:00:00.1Z"));
@@ -306,6 +337,12 @@ mod tests {
         fn never_panics(bytes: Vec<u8>, text: String) {
             let _ = Timestamp::parse_prefix(&bytes);
             let _ = Timestamp::parse_http_date(&text);
+        }
+
+        #[test]
+        fn an_exact_time_reads_back(seconds in 0..253_402_300_799i64, nanos in 0..1_000_000_000u32) {
+            let time = Timestamp { seconds, nanos };
+            prop_assert_eq!(Timestamp::parse(&time.exact()), Some(time));
         }
 
         #[test]

@@ -102,7 +102,7 @@ fn logs_fetch_hands_docker_what_was_asked() {
 }
 
 #[test]
-fn metrics_collect_takes_no_params() {
+fn metrics_collect_needs_no_params_and_ignores_members() {
     let (_agent, mut session, docker) = registered();
     for params in ["[1]", "5", r#""x""#, "true", "[[]]"] {
         let text =
@@ -115,7 +115,8 @@ fn metrics_collect_takes_no_params() {
     // All three share one sample, and one snapshot follows it.
     session.send_text(r#"{"jsonrpc":"2.0","id":1,"method":"metrics_collect"}"#);
     session.send_text(r#"{"jsonrpc":"2.0","id":2,"method":"metrics_collect","params":null}"#);
-    session.send_text(r#"{"jsonrpc":"2.0","id":3,"method":"metrics_collect","params":{}}"#);
+    session
+        .send_text(r#"{"jsonrpc":"2.0","id":3,"method":"metrics_collect","params":{"newer":[1]}}"#);
     let results: Vec<Value> = (0..3).map(|_| session.next_message()["result"].take()).collect();
     assert!(
         results.iter().all(|result| result.is_object() && *result == results[0]),

@@ -4,11 +4,12 @@
 //! lines and a stream sends them. A message is made only after the session has sent all others, so
 //! that only one large message is in memory at a time.
 
+mod params;
+
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use log::Level;
-use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use tungstenite::Bytes;
 
@@ -19,10 +20,9 @@ use crate::requests::outcome::{Answer, Outcome};
 use crate::run::job::{Job, Pipe, Progress};
 use crate::wire::rpc::{self, Error, Id, MESSAGE_LIMIT};
 use crate::wire::session::Session;
+use params::Params;
 
 const DEADLINE: Duration = Duration::from_secs(30);
-const DEFAULT_LINES: u32 = 100;
-const MAX_LINES: u32 = 5000;
 /// A chunk of a stream is one message of at most this size, or a single line.
 const CHUNK: usize = 256 * 1024;
 /// How many bytes of a stream's lines are held back, to put them in order.
@@ -60,17 +60,6 @@ struct Stream {
     sent: usize,
 }
 
-#[derive(Deserialize)]
-struct Params {
-    container: String,
-    #[serde(default)]
-    lines: Lines,
-    #[serde(default)]
-    stream: bool,
-}
-
-struct Lines(u32);
-
 impl LogsFetch {
     /// Starts `docker logs`.
     ///
@@ -83,14 +72,9 @@ impl LogsFetch {
         context: Context,
     ) -> Result<LogsFetch, Error> {
         let Context { now, config, children } = context;
-        let Params { container, lines: Lines(lines), stream } = rpc::params(params)?;
-        if !docker::is_container_name(&container) {
-            let rule = "a name or id is at most 128 of letters, digits, _, . and -, a letter or digit first";
-            let message = format!("invalid params: container: {rule}");
-            return Err(Error::new(rpc::Code::InvalidParams, message));
-        }
+        let Params { container, range, stream } = Params::parse(params)?;
         let program = config.docker.to_string_lossy().into_owned();
-        let arguments = docker::logs_arguments(&container, lines);
+        let arguments = docker::logs_arguments(&container, range);
         let job = children
             .start(&config.docker, arguments, now + DEADLINE)
             .map_err(|error| Failure::not_started(&program, &error))
@@ -279,46 +263,4 @@ fn into_error(failure: Failure) -> Error {
         Failure::Other(_) => rpc::Code::InternalError,
     };
     Error::new(code, failure.to_string())
-}
-
-impl Default for Lines {
-    fn default() -> Lines {
-        Lines(DEFAULT_LINES)
-    }
-}
-
-impl<'de> Deserialize<'de> for Lines {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Lines, D::Error> {
-        let text = <&RawValue>::deserialize(json)?.get();
-        // Any number above the maximum counts as the maximum, also one of thirty digits.
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse::<u64>() {
-            _ if !digits => Err(de::Error::custom("lines is not an integer from 1")),
-            Ok(0) => Err(de::Error::custom("lines is less than 1")),
-            Ok(lines) => Ok(Lines(u32::try_from(lines).unwrap_or(MAX_LINES).min(MAX_LINES))),
-            Err(_) => Ok(Lines(MAX_LINES)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_an_integer_from_one_and_capped() {
-        let lines = |text: &str| {
-            let params = format!(r#"{{"container":"web","lines":{text}}}"#);
-            serde_json::from_str::<Params>(&params).map(|params| params.lines.0).ok()
-        };
-        assert_eq!(lines("1"), Some(1));
-        assert_eq!(lines("5000"), Some(5000));
-        assert_eq!(lines("5001"), Some(5000));
-        assert_eq!(lines("99999999999999999999999999"), Some(5000));
-        for wrong in ["0", "-1", "1.5", "1e3", r#""5""#, "null", "true", "[1]"] {
-            assert_eq!(lines(wrong), None, "{wrong}");
-        }
-        let defaults: Params = serde_json::from_str(r#"{"container":"web"}"#).unwrap();
-        assert_eq!((defaults.lines.0, defaults.stream), (100, false));
-    }
 }
