@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::net::tls;
 use crate::state::{Clocks, Token};
-use crate::tls;
 
 pub const HELP: &str = "\
 The reference gateway of vmkit-agent.

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::agents::session::Order;
 use crate::output;
-use crate::session::Order;
 use crate::state::{Gateway, Refusal};
 
 const HELP: &[&str] = &[

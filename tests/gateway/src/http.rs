@@ -13,9 +13,9 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use crate::listen::{Listener, Peer};
+use crate::agents::session::{self, MESSAGE_LIMIT};
+use crate::net::serve::{Listener, Peer};
 use crate::output;
-use crate::session::{self, MESSAGE_LIMIT};
 use crate::state::Gateway;
 
 /// Serves for ever; returns only the error that ended it.

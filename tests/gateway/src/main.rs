@@ -1,8 +1,8 @@
 //! The reference gateway: the control plane's end of the agent's wire protocol, for the tests and
 //! the demo. This file starts it, keeps it up and ends it; each other file has one job:
 //!
-//! - `arguments` the command line; `tls` the CA and the certificate; `listen` TCP and TLS
-//! - `http` every path, and the token; `session` one agent's WebSocket; `rpc` the wire types
+//! - `arguments` the command line; `net` TCP, TLS, the CA and the certificate
+//! - `http` every path, and the token; `agents` an agent's WebSocket and the wire types
 //! - `state` the instances; `commands` standard input; `output` the lines on standard output
 //!
 //! It is a judge, not a second agent: it shares no code with `src/`, and says so (`violation`)
@@ -13,12 +13,10 @@
 mod arguments;
 mod commands;
 mod http;
-mod listen;
+mod agents;
 mod output;
-mod rpc;
-mod session;
 mod state;
-mod tls;
+mod net;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,7 +25,8 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use arguments::{Arguments, Parsed};
-use listen::Listener;
+use net::serve::Listener;
+use net::tls;
 use state::Gateway;
 
 fn main() -> ExitCode {

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, watch};
 
+use crate::agents::rpc::Register;
+use crate::agents::session::Order;
 use crate::output;
-use crate::rpc::Register;
-use crate::session::Order;
 
 pub struct Gateway {
     pub token: Token,

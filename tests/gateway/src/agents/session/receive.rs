@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{End, MESSAGE_LIMIT, Outcome, Session, every};
-use crate::rpc::{self, Register};
+use crate::agents::rpc::{self, Register};
 
 impl Session {
     pub(super) async fn receive(

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 
+use crate::agents::rpc;
 use crate::output;
-use crate::rpc;
 use crate::state::Gateway;
 
 pub const MESSAGE_LIMIT: usize = 1 << 20;

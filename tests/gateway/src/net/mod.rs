@@ -1,0 +1,4 @@
+//! From TCP to HTTP.
+
+pub mod serve;
+pub mod tls;
