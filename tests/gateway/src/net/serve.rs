@@ -1,38 +1,40 @@
-//! From a TCP port to streams that speak HTTP: accepts, and does TLS aside, so that a peer that
-//! dawdles over its handshake holds up nobody.
+//! From a TCP port to requests: accepts, does TLS aside, so that a peer that dawdles over its handshake
+//! holds up nobody, and serves HTTP/1.1 with limits that axum's own server does not set.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tower_service::Service;
 
+use super::Peer;
+use super::places::{Limits, Places};
 use crate::output;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request's headers, also the first ones.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+const HEADERS: usize = 64;
+/// Of a request's line and headers together.
+const HEADER_BYTES: usize = 32 * 1024;
 
 pub struct Listener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
     address: SocketAddr,
-    ready: mpsc::Receiver<(Stream, SocketAddr)>,
 }
-
-/// Plain or TLS: what lies above need not know.
-pub type Stream = Box<dyn Bytes>;
-pub trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
-
-/// The far end of a connection, for handlers to extract.
-#[derive(Clone, Copy)]
-pub struct Peer(pub SocketAddr);
 
 impl Listener {
     pub async fn bind(
@@ -42,76 +44,74 @@ impl Listener {
         let cannot = |error| format!("listening on {address}: {error}; see --listen");
         let socket = TcpListener::bind(address).await.map_err(cannot)?;
         let address = socket.local_addr().map_err(cannot)?;
-        let (sender, ready) = mpsc::channel(16);
-        tokio::spawn(accept(socket, tls.map(TlsAcceptor::from), sender));
-        Ok(Listener { address, ready })
+        Ok(Listener { socket, tls: tls.map(TlsAcceptor::from), address })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-}
 
-impl axum::serve::Listener for Listener {
-    type Io = Stream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Stream, SocketAddr) {
-        match self.ready.recv().await {
-            Some(connection) => connection,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-}
-
-impl Connected<IncomingStream<'_, Listener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Listener>) -> Peer {
-        Peer(*stream.remote_addr())
-    }
-}
-
-async fn accept(
-    socket: TcpListener,
-    tls: Option<TlsAcceptor>,
-    ready: mpsc::Sender<(Stream, SocketAddr)>,
-) {
-    loop {
-        match socket.accept().await {
-            Ok((stream, peer)) => {
-                tokio::spawn(greet(stream, peer, tls.clone(), ready.clone()));
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: some come back as sessions end.
-                output::event("accept_failed", json!({"reason": error.to_string()}));
-                sleep(Duration::from_secs(1)).await;
-            }
+    /// For ever.
+    pub async fn serve(self, router: Router, limits: Limits) {
+        let places = Places::new(limits);
+        loop {
+            let (stream, peer) = match self.socket.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, most likely: some come back as sessions end.
+                    output::event("accept_failed", json!({"reason": error.to_string()}));
+                    sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            let Some(place) = places.take(peer.ip()) else {
+                tracing::warn!(%peer, "too many connections");
+                continue;
+            };
+            let (tls, router) = (self.tls.clone(), router.clone());
+            tokio::spawn(async move {
+                greet(stream, Peer(peer), tls, router).await;
+                drop(place);
+            });
         }
     }
 }
 
-async fn greet(
-    stream: TcpStream,
-    peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    ready: mpsc::Sender<(Stream, SocketAddr)>,
-) {
+async fn greet(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: Router) {
     // Without this a small answer waits 40 ms for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
-    let stream: Stream = match tls {
-        None => Box::new(stream),
-        Some(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => Box::new(stream),
-            Ok(Err(error)) => return refused(peer, &error.to_string()),
-            Err(_) => return refused(peer, "no TLS handshake within 10 s"),
-        },
+    let Some(tls) = tls else {
+        return answer(stream, peer, router).await;
     };
-    let _ = ready.send((stream, peer)).await;
+    match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, peer, router).await,
+        Ok(Err(error)) => refused(peer, &error.to_string()),
+        Err(_) => refused(peer, "no TLS handshake within 10 s"),
+    }
 }
 
-fn refused(peer: SocketAddr, reason: &str) {
+/// Until the connection ends, or is a WebSocket's.
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    router: Router,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.clone().call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!(%peer, %error, "the connection failed");
+    }
+}
+
+fn refused(peer: Peer, reason: &str) {
     output::event("tls_failed", json!({"peer": peer.to_string(), "reason": reason}));
 }
