@@ -5,7 +5,7 @@
 //! A snapshot is first a row of `recent`. When an hour is over it is folded: each instance's rows
 //! become packed points in three blocks of `history`, and the rows are deleted. So a fleet's snapshots
 //! are appended to a few pages, not to a page for each instance, and what is old takes few bytes: at
-//! most 80 kB for an instance with 30 days behind it, with all that SQLite adds.
+//! most 90 kB for an instance with 30 days behind it, with all that SQLite adds.
 
 mod blocks;
 mod fold;
@@ -162,3 +162,6 @@ impl Series {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::events::{Event, What};
-use super::register::{InstanceId, Register, RollBack};
-use super::rpc;
-use super::snapshot::Snapshot;
-use super::upgrade::Upgrade;
+use crate::agents::events::{Event, What};
+use crate::agents::register::{InstanceId, Register, RollBack};
+use crate::agents::rpc;
+use crate::agents::snapshot::Snapshot;
+use crate::agents::upgrade::Upgrade;
 use crate::clock::Moment;
 
 /// Instances that have ever registered; one more is refused.
@@ -341,3 +341,6 @@ fn connected(register: &Register, replaced: bool) -> What {
     let (version, ip) = (register.version.clone(), register.ip.clone());
     What::Connected { version, ip, replaced }
 }
+
+#[cfg(test)]
+mod tests;
