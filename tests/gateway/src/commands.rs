@@ -13,9 +13,14 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::agents::calls::CallError;
+use crate::agents::register::InstanceId;
+use crate::agents::registry::Unreachable;
+use crate::agents::session::Order;
+use crate::agents::view::Instance;
+use crate::clock::Moment;
+use crate::gateway::{Gateway, Refusal};
 use crate::output;
-use crate::session::Order;
-use crate::state::{Gateway, Refusal};
 
 const HELP: &[&str] = &[
     "instances                                 all that is known of every instance",
@@ -77,7 +82,7 @@ fn start(gateway: &Arc<Gateway>, line: &str) -> Result<Step, String> {
     let done = || Ok(Step::Done(json!({"ok": true})));
     match words[..] {
         ["help"] => Ok(Step::Done(json!(HELP))),
-        ["instances"] => Ok(Step::Done(gateway.instances())),
+        ["instances"] => Ok(Step::Done(instances(gateway))),
         ["metrics", instance] => request(gateway, instance, "metrics_collect", json!({})),
         ["logs", instance, container] => logs(gateway, instance, container, None, false),
         ["logs", instance, container, "stream"] => logs(gateway, instance, container, None, true),
@@ -99,12 +104,12 @@ fn start(gateway: &Arc<Gateway>, line: &str) -> Result<Step, String> {
             request(gateway, instance, method, params)
         }
         ["send", instance, _, ..] => {
-            let _ = gateway.orders(instance)?.send(Order::Send(after(line, 2).to_owned()));
+            order(gateway, instance, Order::Send(after(line, 2).to_owned()))?;
             done()
         }
         ["ping", instance] => {
             let (respond, pong) = oneshot::channel();
-            let _ = gateway.orders(instance)?.send(Order::Ping(respond));
+            order(gateway, instance, Order::Ping(respond))?;
             Ok(wait(async move {
                 let took = pong.await.map_err(|_| json!({"message": "the session ended"}))?;
                 Ok(json!({"ms": milliseconds(took)}))
@@ -112,34 +117,35 @@ fn start(gateway: &Arc<Gateway>, line: &str) -> Result<Step, String> {
         }
         ["wait-connected", instance, seconds] => {
             let patience = Duration::from_secs(number(seconds)?);
-            Ok(wait(connected(gateway.clone(), instance.to_owned(), patience)))
+            Ok(wait(connected(gateway.clone(), id(instance)?, patience)))
         }
         ["drop", instance] => {
-            gateway.dismiss(instance, Order::Drop, "dropped by command")?;
+            dismiss(gateway, instance, Order::Drop, "dropped by command")?;
             done()
         }
         ["close", instance, code] => {
             let reason = format!("closed by command: {code}");
-            gateway.dismiss(instance, Order::Close(number(code)?), &reason)?;
+            let close = Order::Close(number(code)?, "closed by command".to_owned());
+            dismiss(gateway, instance, close, &reason)?;
             done()
         }
         ["mute", switch] => {
-            gateway.mute.send_replace(on(switch)?);
+            gateway.switches.mute.send_replace(on(switch)?);
             done()
         }
         ["refuse-register", switch] => {
-            gateway.refuse_register.store(on(switch)?, Ordering::Relaxed);
+            gateway.switches.refuse_register.store(on(switch)?, Ordering::Relaxed);
             done()
         }
         ["refuse-upgrade", "off"] => {
-            gateway.refuse_upgrade(None);
+            *gateway.switches.refuse_upgrade.lock() = None;
             done()
         }
         ["refuse-upgrade", status, ref retry_after @ ..] if retry_after.len() <= 1 => {
             let status =
                 StatusCode::from_u16(number(status)?).map_err(|error| error.to_string())?;
             let retry_after = retry_after.first().map(|text| number(text)).transpose()?;
-            gateway.refuse_upgrade(Some(Refusal { status, retry_after }));
+            *gateway.switches.refuse_upgrade.lock() = Some(Refusal { status, retry_after });
             done()
         }
         ["quit"] => Ok(Step::Quit),
@@ -147,8 +153,35 @@ fn start(gateway: &Arc<Gateway>, line: &str) -> Result<Step, String> {
     }
 }
 
+fn instances(gateway: &Gateway) -> Value {
+    let now = Moment::now();
+    gateway
+        .agents
+        .read(|fleet| fleet.iter().map(|record| json!(Instance::of(record, now))).collect())
+}
+
+fn id(instance: &str) -> Result<InstanceId, String> {
+    InstanceId::try_from(instance.to_owned()).map_err(str::to_owned)
+}
+
+fn order(gateway: &Gateway, instance: &str, order: Order) -> Result<(), String> {
+    gateway.agents.order(&id(instance)?, order).map_err(|why| words(instance, &why))
+}
+
+fn dismiss(gateway: &Gateway, instance: &str, order: Order, reason: &str) -> Result<(), String> {
+    gateway.agents.dismiss(&id(instance)?, order, reason).map_err(|why| words(instance, &why))
+}
+
+fn words(instance: &str, why: &Unreachable) -> String {
+    match why {
+        Unreachable::Unknown => format!("no instance {instance} has registered; see instances"),
+        Unreachable::NotConnected => format!("{instance} is not connected"),
+        Unreachable::Busy => format!("{instance} reads nothing, and too much waits for it"),
+    }
+}
+
 fn logs(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     instance: &str,
     container: &str,
     lines: Option<&str>,
@@ -165,29 +198,33 @@ fn logs(
 }
 
 /// The answer is the agent's result, its error the agent's error; the gateway's own have no code.
-fn request(gateway: &Gateway, instance: &str, method: &str, params: Value) -> Result<Step, String> {
+fn request(
+    gateway: &Arc<Gateway>,
+    instance: &str,
+    method: &str,
+    params: Value,
+) -> Result<Step, String> {
     // The agent's own deadlines, and slack for the way.
     let patience = Duration::from_secs(match method {
         "agent_upgrade" => 610,
         _ => 40,
     });
-    let (respond, response) = oneshot::channel();
-    let order = Order::Request { method: method.to_owned(), params, respond };
-    let _ = gateway.orders(instance)?.send(order);
+    let answer = gateway.ask(&id(instance)?, method, params);
+    let answer = answer.map_err(|why| words(instance, &why))?;
     Ok(wait(async move {
-        match timeout(patience, response).await {
+        match timeout(patience, answer).await {
             Ok(Ok(Ok(result))) => Ok(result),
             Ok(Ok(Err(error))) => Err(json!(error)),
-            Ok(Err(_)) => Err(json!({"message": "the session ended before the response"})),
+            Ok(Err(_)) => Err(json!({"message": CallError::SessionEnded.to_string()})),
             Err(_) => Err(json!({"message": format!("no response within {patience:?}")})),
         }
     }))
 }
 
-async fn connected(gateway: Arc<Gateway>, instance: String, patience: Duration) -> Outcome {
+async fn connected(gateway: Arc<Gateway>, instance: InstanceId, patience: Duration) -> Outcome {
     let started = Instant::now();
-    let mut changed = gateway.changed.subscribe();
-    let registered = changed.wait_for(|()| gateway.is_connected(&instance));
+    let mut changed = gateway.agents.coming_and_going();
+    let registered = changed.wait_for(|()| gateway.agents.is_connected(&instance));
     match timeout(patience, registered).await {
         Ok(_) => Ok(json!({"ms": milliseconds(started.elapsed())})),
         Err(_) => {

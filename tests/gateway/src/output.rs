@@ -3,13 +3,13 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+use crate::clock::Moment;
 
 /// Something happened. `fields` is a JSON object.
 pub fn event(name: &str, mut fields: Value) {
     fields["event"] = json!(name);
-    fields["at"] = json!(now());
+    fields["at"] = json!(Moment::now());
     line(&fields);
 }
 
@@ -19,13 +19,6 @@ pub fn answer(command: u64, outcome: Result<Value, Value>) {
         Ok(answer) => json!({"command": command, "answer": answer}),
         Err(error) => json!({"command": command, "error": error}),
     });
-}
-
-/// UTC, RFC 3339, to the millisecond.
-pub fn now() -> String {
-    let now = OffsetDateTime::now_utc();
-    let now = now.replace_millisecond(now.millisecond()).expect("a millisecond is in range");
-    now.format(&Rfc3339).expect("this century has four digits")
 }
 
 fn line(value: &Value) {

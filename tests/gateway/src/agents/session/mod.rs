@@ -3,41 +3,55 @@
 //! what the agent's frames mean is `receive`'s to know.
 
 mod receive;
+mod requests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 
+use super::fleet::SessionNumber;
+use super::poll;
+use super::register::InstanceId;
+use super::registry::Admitted;
+use super::rpc;
+use crate::access::agent::AgentIdentity;
+use crate::gateway::Gateway;
 use crate::output;
-use crate::rpc;
-use crate::state::Gateway;
+
+pub use requests::{Outcome, Reply, Ticket};
+use requests::{Requests, id};
 
 pub const MESSAGE_LIMIT: usize = 1 << 20;
 /// For a register after the upgrade, for a pong and for a send.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For the other half of a close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(1500);
+/// The agent has 15 s for a snapshot; after this time it is asked anew.
+const POLL_PATIENCE: Duration = Duration::from_secs(40);
+/// Pings that wait for their pongs; by command there may be many at once.
+const PINGS: usize = 256;
 
-/// What commands want of a session.
+/// What others want of a session.
 pub enum Order {
     Request {
+        ticket: Ticket,
         method: String,
         params: Value,
-        respond: oneshot::Sender<Outcome>,
+        reply: Reply,
     },
+    /// Nobody wants the lines of this request any more.
+    Cancel(Ticket),
     /// A text message as it is, JSON or not.
     Send(String),
     Ping(oneshot::Sender<Duration>),
     Drop,
-    Close(u16),
+    Close(u16, String),
 }
-
-pub type Outcome = Result<Value, rpc::Error>;
 
 /// How a session ends: `Drop` without a close frame, `Gone` by the agent's doing.
 enum End {
@@ -48,34 +62,39 @@ enum End {
 
 struct Session {
     gateway: Arc<Gateway>,
-    number: u64,
+    number: SessionNumber,
     socket: WebSocket,
-    orders: mpsc::UnboundedSender<Order>,
-    instance: Option<String>,
-    /// By the raw JSON of their ids.
-    requests: HashMap<String, (String, Option<oneshot::Sender<Outcome>>)>,
+    identity: AgentIdentity,
+    instance: Option<InstanceId>,
+    requests: Requests,
     pings: BTreeMap<u64, (Instant, Option<oneshot::Sender<Duration>>)>,
-    last_id: u64,
+    last_ping: u64,
     connected: Instant,
     last_agent_ping: Instant,
-    poll: Option<Interval>,
+    /// When the next snapshot is due; nothing before the register.
+    poll: Option<Instant>,
 }
 
-pub async fn run(gateway: Arc<Gateway>, socket: WebSocket, number: u64) {
-    let (orders, mut ordered) = mpsc::unbounded_channel();
-    let mut mute = gateway.mute.subscribe();
+pub async fn run(
+    gateway: Arc<Gateway>,
+    socket: WebSocket,
+    identity: AgentIdentity,
+    mut admitted: Admitted,
+) {
+    let mut mute = gateway.switches.mute.subscribe();
     let mut ending = gateway.ending.subscribe();
+    let mut revoked = gateway.access.revocations();
     let now = Instant::now();
     let mut ping = gateway.clocks.ping.map(|period| every(period, now + period));
     let mut session = Session {
         gateway,
-        number,
+        number: admitted.number,
         socket,
-        orders,
+        identity,
         instance: None,
-        requests: HashMap::new(),
+        requests: Requests::default(),
         pings: BTreeMap::new(),
-        last_id: 0,
+        last_ping: 0,
         connected: now,
         last_agent_ping: now,
         poll: None,
@@ -86,11 +105,12 @@ pub async fn run(gateway: Arc<Gateway>, socket: WebSocket, number: u64) {
         let (due, overdue) = session.deadline();
         let step = tokio::select! {
             received = session.socket.recv(), if loud => session.receive(received).await,
-            Some(order) = ordered.recv() => session.obey(order).await,
-            () = tick(&mut session.poll), if loud => session.request("metrics_collect", json!({}), None).await,
+            Some(order) = admitted.orders.recv() => session.obey(order).await,
+            () = at(session.poll), if loud => session.poll().await,
             () = tick(&mut ping), if loud => session.ping(None).await,
             () = sleep_until(due), if loud => Err(End::Drop(overdue.to_owned())),
             _ = mute.changed() => { session.pardon(); Ok(()) }
+            _ = revoked.changed() => session.still_allowed().await,
             _ = ending.changed() => Err(End::Close(close_code::AWAY, "the gateway ends".to_owned())),
         };
         if let Err(end) = step {
@@ -114,24 +134,27 @@ async fn tick(interval: &mut Option<Interval>) {
     }
 }
 
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Session {
     /// When the session is lost unless something arrives before, and for want of what.
     fn deadline(&self) -> (Instant, &'static str) {
-        let never = self.connected + Duration::from_secs(60 * 60 * 24 * 365);
-        let register = match self.instance {
-            None => self.connected + PATIENCE,
-            Some(_) => never,
-        };
-        let pong = self.pings.values().next().map_or(never, |(sent, _)| *sent + PATIENCE);
-        let heartbeat = self.gateway.clocks.heartbeat.map_or(never, |t| self.last_agent_ping + t);
-        [
+        let register = self.instance.is_none().then_some(self.connected + PATIENCE);
+        let pong = self.pings.values().next().map(|(sent, _)| *sent + PATIENCE);
+        let heartbeat = self.gateway.clocks.heartbeat.map(|period| self.last_agent_ping + period);
+        let due = [
             (register, "no register within 10 s of the connection"),
             (pong, "no pong within 10 s"),
             (heartbeat, "no ping from the agent in its time"),
-        ]
-        .into_iter()
-        .min()
-        .expect("there are three")
+        ];
+        let due = due.into_iter().filter_map(|(due, overdue)| Some((due?, overdue))).min();
+        // Nothing is due: look again later.
+        due.unwrap_or((Instant::now() + Duration::from_secs(60 * 60 * 24 * 365), "never"))
     }
 
     /// Muted, the gateway did not listen: what it did not hear is not held against the agent.
@@ -140,35 +163,68 @@ impl Session {
         self.pings.clear();
     }
 
+    async fn still_allowed(&mut self) -> Result<(), End> {
+        match self.gateway.access.is_agent_allowed(&self.identity).await {
+            true => Ok(()),
+            false => Err(End::Close(close_code::POLICY, "its token was revoked".to_owned())),
+        }
+    }
+
     async fn obey(&mut self, order: Order) -> Result<(), End> {
         match order {
-            Order::Request { method, params, respond } => {
-                self.request(&method, params, Some(respond)).await
+            Order::Request { ticket, method, params, reply } => {
+                self.request(ticket, &method, params, reply).await
             }
+            Order::Cancel(ticket) => self.cancel(ticket).await,
             Order::Send(text) => self.send(Message::text(text)).await,
             Order::Ping(respond) => self.ping(Some(respond)).await,
             Order::Drop => Err(End::Drop("dropped by command".to_owned())),
-            Order::Close(code) => Err(End::Close(code, "closed by command".to_owned())),
+            Order::Close(code, reason) => Err(End::Close(code, reason)),
         }
     }
 
     async fn request(
         &mut self,
+        ticket: Ticket,
         method: &str,
         params: Value,
-        respond: Option<oneshot::Sender<Outcome>>,
+        reply: Reply,
     ) -> Result<(), End> {
-        self.last_id += 1;
-        // A string that no one types by chance, so that `send` can have every number.
-        let id = json!(format!("gateway-{}", self.last_id));
-        self.requests.insert(id.to_string(), (method.to_owned(), respond));
-        self.send(Message::text(rpc::request(&id, method, &params))).await
+        // Where too many wait already, the one who asked sees its reply dropped.
+        match self.requests.add(ticket, method, reply) {
+            true => self.send(Message::text(rpc::request(&id(ticket), method, &params))).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn poll(&mut self) -> Result<(), End> {
+        let Some(instance) = &self.instance else {
+            return Ok(());
+        };
+        self.poll = poll::next(self.gateway.clocks.poll, instance);
+        if self.requests.is_polled_since(Instant::now() - POLL_PATIENCE) {
+            return Ok(());
+        }
+        let ticket = self.gateway.agents.ticket();
+        self.request(ticket, "metrics_collect", json!({}), Reply::Poll).await
+    }
+
+    async fn cancel(&mut self, ticket: Ticket) -> Result<(), End> {
+        if !self.requests.has(ticket) {
+            return Ok(());
+        }
+        let own = self.gateway.agents.ticket();
+        let (respond, _) = oneshot::channel();
+        self.request(own, "logs_cancel", json!({"id": id(ticket)}), Reply::Once(respond)).await
     }
 
     async fn ping(&mut self, respond: Option<oneshot::Sender<Duration>>) -> Result<(), End> {
-        self.last_id += 1;
-        self.pings.insert(self.last_id, (Instant::now(), respond));
-        self.send(Message::Ping(self.last_id.to_be_bytes().to_vec().into())).await
+        if self.pings.len() >= PINGS {
+            return Ok(());
+        }
+        self.last_ping += 1;
+        self.pings.insert(self.last_ping, (Instant::now(), respond));
+        self.send(Message::Ping(self.last_ping.to_be_bytes().to_vec().into())).await
     }
 
     async fn send(&mut self, message: Message) -> Result<(), End> {
@@ -181,7 +237,7 @@ impl Session {
 
     async fn end(mut self, end: End) {
         let (End::Gone(reason) | End::Drop(reason) | End::Close(_, reason)) = &end;
-        self.gateway.ended(self.number, self.instance.as_deref(), reason);
+        self.gateway.agents.ended(self.number, self.instance.as_ref(), reason);
         let close = match end {
             End::Drop(_) => return,
             End::Gone(_) => None,

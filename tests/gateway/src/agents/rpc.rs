@@ -24,7 +24,7 @@ pub enum Message {
 
 /// `code` and `message` as JSON-RPC has them; an `id` is kept raw, so that it is echoed byte for
 /// byte.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Error {
     pub code: i64,
     pub message: String,
@@ -35,17 +35,6 @@ pub const METHOD_NOT_FOUND: i64 = -32601;
 pub const INVALID_PARAMS: i64 = -32602;
 /// The gateway's own: it was told to refuse (`refuse-register on`).
 pub const REFUSED: i64 = -32000;
-
-/// Exactly these five, each a string.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Register {
-    pub version: String,
-    pub instance_id: String,
-    pub ip: String,
-    pub os: String,
-    pub arch: String,
-}
 
 #[derive(Deserialize)]
 struct Wire {

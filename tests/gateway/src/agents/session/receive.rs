@@ -7,14 +7,25 @@ use axum::extract::ws::{Message, close_code};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{End, MESSAGE_LIMIT, Outcome, Session, every};
-use crate::rpc::{self, Register};
+use super::requests::{Answered, Chunk};
+use super::{End, MESSAGE_LIMIT, Outcome, Session};
+use crate::agents::fleet::Change;
+use crate::agents::register::{Register, RollBack};
+use crate::agents::rpc;
+use crate::agents::snapshot::Snapshot;
+use crate::clock::Moment;
+
+/// Of a text that is no good, in a `violation`.
+const SHOWN: usize = 200;
 
 impl Session {
     pub(super) async fn receive(
         &mut self,
         received: Option<Result<Message, axum::Error>>,
     ) -> Result<(), End> {
+        if let Some(instance) = &self.instance {
+            self.gateway.agents.apply(instance, Change::Heard { session: self.number });
+        }
         match received {
             None => Err(End::Gone("the connection ended without a close".to_owned())),
             Some(Err(error)) => Err(End::Gone(error.to_string())),
@@ -57,21 +68,20 @@ impl Session {
                 self.send(Message::text(rpc::response(&id, outcome))).await?;
                 if accepted {
                     // The first sample is due at once: nobody likes to look at an empty page.
-                    self.poll =
-                        self.gateway.clocks.poll.map(|period| every(period, Instant::now()));
+                    self.poll = self.gateway.clocks.poll.map(|_| Instant::now());
                 }
             }
-            Ok(rpc::Message::Notification { method, params }) => self.notified(method, params),
+            Ok(rpc::Message::Notification { method, params }) => {
+                return self.notified(method, params).await;
+            }
             Ok(rpc::Message::Response { id, outcome }) => {
-                match id.and_then(|id| self.requests.remove(id.get())) {
-                    Some((_, Some(respond))) => drop(respond.send(outcome)),
-                    Some((method, None)) => {
-                        if let Err(error) = outcome {
-                            let fields = json!({"method": method, "error": error});
-                            self.event("request_failed", fields);
-                        }
+                match self.requests.answer(id.as_deref().map(|id| id.get()), outcome) {
+                    Answered::Delivered => {}
+                    Answered::Failed { method, error } => {
+                        let fields = json!({"method": method, "error": error});
+                        self.event("request_failed", fields);
                     }
-                    None => self.event("unmatched", json!({"text": text})),
+                    Answered::Unmatched => self.event("unmatched", json!({"text": text})),
                 }
             }
         }
@@ -82,30 +92,63 @@ impl Session {
         if self.instance.is_some() {
             return Err(error(rpc::INVALID_REQUEST, "this session is registered".to_owned()));
         }
-        let register: Register = serde_json::from_value(params)
+        let register = Register::read(params)
             .map_err(|wrong| error(rpc::INVALID_PARAMS, format!("register: {wrong}")))?;
-        if self.gateway.refuse_register.load(Ordering::Relaxed) {
+        if self.gateway.switches.refuse_register.load(Ordering::Relaxed) {
             return Err(error(rpc::REFUSED, "register refused by command".to_owned()));
         }
-        self.instance = Some(register.instance_id.clone());
-        self.gateway.registered(self.number, register, self.orders.clone());
+        let id = register.instance_id.clone();
+        if !self.identity.may_be(&id) {
+            let message = format!("this token is for another instance than {id}");
+            return Err(error(rpc::REFUSED, message));
+        }
+        let registered = self.gateway.agents.registered(self.number, register);
+        registered.map_err(|full| error(rpc::REFUSED, full.to_owned()))?;
+        self.instance = Some(id);
         Ok(json!({"ok": true}))
     }
 
-    fn notified(&mut self, method: String, params: Value) {
-        let Some(instance) = &self.instance else {
-            return self.violation("a notification before register was acknowledged", &method);
+    async fn notified(&mut self, method: String, mut params: Value) -> Result<(), End> {
+        let Some(instance) = self.instance.clone() else {
+            self.violation("a notification before register was acknowledged", &method);
+            return Ok(());
         };
         match method.as_str() {
-            "health_snapshot" => {
-                self.gateway.snapshot(instance, params.clone());
-                self.event("snapshot", json!({"metrics": params}));
+            "health_snapshot" => match Snapshot::read(params.clone(), Moment::now()) {
+                Ok(snapshot) => {
+                    self.gateway.agents.snapshot(&instance, snapshot);
+                    self.event("snapshot", json!({"metrics": params}));
+                }
+                Err(wrong) => self.violation(&format!("health_snapshot: {wrong}"), ""),
+            },
+            "logs_chunk" => match self.requests.chunk(&mut params) {
+                Ok(Chunk::Delivered) => {}
+                Ok(Chunk::Unwanted(ticket)) => return self.cancel(ticket).await,
+                Ok(Chunk::Other) => self.told(&method, params),
+                Err(wrong) => self.violation(&format!("logs_chunk: {wrong}"), ""),
+            },
+            "upgrade_progress" => {
+                let bytes = params["bytes"].as_u64().unwrap_or(0);
+                let change = Change::UpgradeProgress { bytes, total: params["total"].as_u64() };
+                self.gateway.agents.apply(&instance, change);
+                self.told(&method, params);
             }
-            "logs_chunk" | "upgrade_progress" | "upgrade_rolled_back" => {
-                self.event("notification", json!({"method": method, "params": params}));
+            "upgrade_rolled_back" => {
+                match RollBack::read(params.clone()) {
+                    Ok(roll_back) => {
+                        self.gateway.agents.apply(&instance, Change::RolledBack(roll_back));
+                    }
+                    Err(wrong) => self.violation(&format!("upgrade_rolled_back: {wrong}"), ""),
+                }
+                self.told(&method, params);
             }
             _ => self.event("unknown_notification", json!({"method": method, "params": params})),
         }
+        Ok(())
+    }
+
+    fn told(&self, method: &str, params: Value) {
+        self.event("notification", json!({"method": method, "params": params}));
     }
 
     fn pong(&mut self, payload: &[u8]) {
@@ -122,7 +165,7 @@ impl Session {
     }
 
     fn violation(&self, what: &str, text: &str) {
-        let text: String = text.chars().take(200).collect();
+        let text: String = text.chars().take(SHOWN).collect();
         self.event("violation", json!({"what": what, "text": text}));
     }
 }

@@ -1,0 +1,275 @@
+//! The fleet as it is now, and a way to each live session. Every change goes through here: it is
+//! applied, and its effects are carried out, in the same order for all.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::{broadcast, mpsc, watch};
+
+use super::calls::{CallError, UpgradeOrder};
+use super::fleet::{Change, Effect, Fleet, Record, SessionNumber};
+use super::register::{InstanceId, Register};
+use super::session::{Order, Ticket};
+use super::snapshot::Snapshot;
+use super::upgrade::Upgrade;
+use crate::clock::Moment;
+use crate::output;
+use crate::store::Store;
+
+/// The close code of a session whose instance id another session has taken.
+pub const DOUBLED: u16 = 4409;
+
+/// Sessions at once, registered or not.
+const SESSIONS: usize = 20_000;
+/// Orders that wait for one session, which takes them at once unless its agent reads nothing.
+const ORDERS: usize = 256;
+/// Names of changed instances that wait for one slow subscriber; older ones are lost to it.
+const CHANGES: usize = 1024;
+
+pub struct Registry {
+    state: Mutex<State>,
+    store: Store,
+    numbers: AtomicU64,
+    tickets: AtomicU64,
+    /// Changes whenever an instance comes or goes.
+    coming_and_going: watch::Sender<()>,
+    changes: broadcast::Sender<InstanceId>,
+}
+
+#[derive(Default)]
+struct State {
+    fleet: Fleet,
+    links: HashMap<SessionNumber, mpsc::Sender<Order>>,
+}
+
+/// A session's place. It is freed by [`Registry::ended`].
+pub struct Admitted {
+    pub number: SessionNumber,
+    pub orders: mpsc::Receiver<Order>,
+}
+
+/// Why an order did not reach an agent.
+#[derive(Debug, PartialEq)]
+pub enum Unreachable {
+    Unknown,
+    NotConnected,
+    /// Its agent does not read, and too much waits for it already.
+    Busy,
+}
+
+impl Registry {
+    /// With what the store has kept; nobody is connected yet.
+    pub fn new(store: Store, kept: Vec<Record>) -> Registry {
+        let mut fleet = Fleet::default();
+        let now = Moment::now();
+        for record in kept {
+            let id = record.register.instance_id.clone();
+            fleet.restore(record);
+            fleet.apply(&id, Change::Restarted, now);
+        }
+        Registry {
+            state: Mutex::new(State { fleet, links: HashMap::new() }),
+            store,
+            numbers: AtomicU64::new(0),
+            tickets: AtomicU64::new(0),
+            coming_and_going: watch::Sender::new(()),
+            changes: broadcast::Sender::new(CHANGES),
+        }
+    }
+
+    /// For one more session.
+    pub fn has_room(&self) -> bool {
+        self.state.lock().links.len() < SESSIONS
+    }
+
+    pub fn admit(&self) -> Admitted {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, orders) = mpsc::channel(ORDERS);
+        self.state.lock().links.insert(number, sender);
+        Admitted { number, orders }
+    }
+
+    /// Of a new request.
+    pub fn ticket(&self) -> Ticket {
+        self.tickets.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The error is for the agent: there is no room for one more instance.
+    pub fn registered(
+        &self,
+        number: SessionNumber,
+        register: Register,
+    ) -> Result<(), &'static str> {
+        let id = register.instance_id.clone();
+        let mut state = self.state.lock();
+        if !state.fleet.has_room_for(&id) {
+            return Err("this gateway has too many instances");
+        }
+        let line = json!({"instance": id, "session": number, "version": register.version,
+                          "ip": register.ip, "os": register.os, "arch": register.arch});
+        let change = Change::Registered { session: number, register: Box::new(register) };
+        self.carry_out(&mut state, &id, change);
+        let registers = state.fleet.get(&id).map(|record| record.registers);
+        drop(state);
+        let mut line = line;
+        line["registers"] = json!(registers);
+        output::event("registered", line);
+        self.tell(&id, true);
+        Ok(())
+    }
+
+    pub fn apply(&self, id: &InstanceId, change: Change) {
+        let heard = matches!(change, Change::Heard { .. });
+        self.carry_out(&mut self.state.lock(), id, change);
+        if !heard {
+            self.tell(id, false);
+        }
+    }
+
+    /// Unless one is going on. What was asked is how it is kept.
+    pub fn ask_upgrade(
+        &self,
+        id: &InstanceId,
+        order: &UpgradeOrder,
+        by: String,
+    ) -> Result<Upgrade, CallError> {
+        let mut state = self.state.lock();
+        let going_on = state.fleet.get(id).and_then(|record| record.upgrade.as_ref());
+        if let Some(upgrade) = going_on.filter(|upgrade| upgrade.is_going_on()) {
+            return Err(CallError::UpgradeGoingOn(upgrade.version.clone()));
+        }
+        let (version, checksum_sha256) = (order.version.clone(), order.checksum_sha256.clone());
+        let change = Change::UpgradeAsked { version, checksum_sha256, by };
+        self.carry_out(&mut state, id, change);
+        let asked = state.fleet.get(id).and_then(|record| record.upgrade.clone());
+        drop(state);
+        self.tell(id, false);
+        asked.ok_or(CallError::Unknown)
+    }
+
+    pub fn snapshot(&self, id: &InstanceId, snapshot: Snapshot) {
+        let snapshot = std::sync::Arc::new(snapshot);
+        self.store.snapshot(id.clone(), snapshot.clone());
+        self.apply(id, Change::Snapshot(snapshot));
+    }
+
+    /// Session `number` is over. Said once, whoever notices first.
+    pub fn ended(&self, number: SessionNumber, id: Option<&InstanceId>, reason: &str) {
+        self.state.lock().links.remove(&number);
+        self.lost(number, id, reason);
+    }
+
+    /// Marks the instance as not connected *now*, so that a command given next sees it so, and
+    /// gives its session the order that makes it true.
+    pub fn dismiss(&self, id: &InstanceId, order: Order, reason: &str) -> Result<(), Unreachable> {
+        let (number, orders) = self.live(id)?;
+        self.lost(number, Some(id), reason);
+        orders.try_send(order).map_err(|_| Unreachable::Busy)
+    }
+
+    pub fn order(&self, id: &InstanceId, order: Order) -> Result<(), Unreachable> {
+        let (_, orders) = self.live(id)?;
+        orders.try_send(order).map_err(|_| Unreachable::Busy)
+    }
+
+    /// For orders that must reach the same session as an earlier one.
+    pub fn orders(&self, id: &InstanceId) -> Result<mpsc::Sender<Order>, Unreachable> {
+        self.live(id).map(|(_, orders)| orders)
+    }
+
+    /// Looks at the fleet as it is now. Nothing else happens meanwhile: `look` must be short.
+    pub fn read<T>(&self, look: impl FnOnce(&Fleet) -> T) -> T {
+        look(&self.state.lock().fleet)
+    }
+
+    pub fn is_connected(&self, id: &InstanceId) -> bool {
+        self.read(|fleet| fleet.get(id).is_some_and(|record| record.live.is_some()))
+    }
+
+    pub fn upgrades_going_on(&self) -> Vec<(InstanceId, Moment)> {
+        self.read(|fleet| {
+            let going_on = fleet.iter().filter_map(|record| {
+                let upgrade = record.upgrade.as_ref().filter(|upgrade| upgrade.is_going_on())?;
+                Some((record.register.instance_id.clone(), upgrade.requested_at))
+            });
+            going_on.collect()
+        })
+    }
+
+    /// With all that is stored of them.
+    pub fn forget_lost_for(&self, time: Duration) {
+        let mut state = self.state.lock();
+        for id in state.fleet.lost_for(time, Moment::now()) {
+            state.fleet.forget(&id);
+            self.store.forget(id);
+        }
+    }
+
+    pub fn coming_and_going(&self) -> watch::Receiver<()> {
+        self.coming_and_going.subscribe()
+    }
+
+    /// Names instances as something about them changes: their status, their snapshot, an upgrade.
+    pub fn changes(&self) -> broadcast::Receiver<InstanceId> {
+        self.changes.subscribe()
+    }
+
+    fn live(&self, id: &InstanceId) -> Result<(SessionNumber, mpsc::Sender<Order>), Unreachable> {
+        let state = self.state.lock();
+        let record = state.fleet.get(id).ok_or(Unreachable::Unknown)?;
+        let number = record.live.ok_or(Unreachable::NotConnected)?.session;
+        let orders = state.links.get(&number).ok_or(Unreachable::NotConnected)?;
+        Ok((number, orders.clone()))
+    }
+
+    fn lost(&self, number: SessionNumber, id: Option<&InstanceId>, reason: &str) {
+        if let Some(id) = id {
+            let change = Change::Lost { session: number, reason: reason.to_owned() };
+            if !self.carry_out(&mut self.state.lock(), id, change) {
+                return;
+            }
+        }
+        output::event("disconnected", json!({"instance": id, "session": number, "reason": reason}));
+        if let Some(id) = id {
+            self.tell(id, true);
+        }
+    }
+
+    /// Whether anything came of it. Under the lock: events are stored in the order in which they
+    /// happened.
+    fn carry_out(&self, state: &mut State, id: &InstanceId, change: Change) -> bool {
+        let effects = state.fleet.apply(id, change, Moment::now());
+        if effects.is_empty() {
+            return false;
+        }
+        let (mut events, mut save) = (Vec::new(), false);
+        for effect in effects {
+            match effect {
+                Effect::Close(number) => replaced(state, number, id),
+                Effect::Tell(event) => events.push(event),
+                Effect::Save => save = true,
+            }
+        }
+        self.store.keep(events, state.fleet.get(id).filter(|_| save));
+        true
+    }
+
+    fn tell(&self, id: &InstanceId, came_or_went: bool) {
+        // Nobody listens: then nobody is told.
+        let _ = self.changes.send(id.clone());
+        if came_or_went {
+            self.coming_and_going.send_replace(());
+        }
+    }
+}
+
+fn replaced(state: &mut State, number: SessionNumber, id: &InstanceId) {
+    let reason = format!("another session has registered as {id}");
+    output::event("disconnected", json!({"instance": id, "session": number, "reason": reason}));
+    if let Some(orders) = state.links.get(&number) {
+        let _ = orders.try_send(Order::Close(DOUBLED, reason));
+    }
+}

@@ -1,0 +1,135 @@
+//! What this gateway has asked of one agent and has no answer to yet.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::agents::rpc;
+use crate::agents::tail::{Ending, Line, Writer};
+
+/// An agent takes 32 at once, and 8 that follow; the rest is for commands that try more.
+const LIMIT: usize = 256;
+
+pub type Outcome = Result<Value, rpc::Error>;
+
+/// Each request of this process has its own.
+pub type Ticket = u64;
+
+/// Who wants the answer.
+pub enum Reply {
+    Poll,
+    Once(oneshot::Sender<Outcome>),
+    Tail(Writer),
+}
+
+struct Pending {
+    method: String,
+    reply: Reply,
+    asked: Instant,
+}
+
+#[derive(Default)]
+pub struct Requests {
+    /// By the raw JSON of their ids.
+    pending: HashMap<String, Pending>,
+}
+
+/// What is left to do about a response.
+pub enum Answered {
+    /// Its asker has it.
+    Delivered,
+    /// Nobody waits for it, and it is an error.
+    Failed { method: String, error: rpc::Error },
+    /// It answers nothing that was asked.
+    Unmatched,
+}
+
+/// What is left to do about a `logs_chunk`.
+pub enum Chunk {
+    Delivered,
+    /// Whoever followed has gone: cancel this request.
+    Unwanted(Ticket),
+    /// It belongs to no follower.
+    Other,
+}
+
+/// A string that no one types by chance, so that `send` can have every number.
+pub fn id(ticket: Ticket) -> Value {
+    json!(format!("gateway-{ticket}"))
+}
+
+impl Requests {
+    /// `false`: too many have no answer yet, so this one must not be sent.
+    pub fn add(&mut self, ticket: Ticket, method: &str, reply: Reply) -> bool {
+        if self.pending.len() >= LIMIT {
+            self.pending.retain(|_, pending| pending.is_wanted());
+        }
+        if self.pending.len() >= LIMIT {
+            return false;
+        }
+        let pending = Pending { method: method.to_owned(), reply, asked: Instant::now() };
+        self.pending.insert(id(ticket).to_string(), pending);
+        true
+    }
+
+    /// Whether the agent owes a snapshot, asked for after this time. What it owes for longer is
+    /// given up.
+    pub fn is_polled_since(&mut self, time: Instant) -> bool {
+        let is_poll = |pending: &Pending| matches!(pending.reply, Reply::Poll);
+        self.pending.retain(|_, pending| !is_poll(pending) || pending.asked > time);
+        self.pending.values().any(is_poll)
+    }
+
+    pub fn has(&self, ticket: Ticket) -> bool {
+        self.pending.contains_key(&id(ticket).to_string())
+    }
+
+    /// `id` is its raw JSON.
+    pub fn answer(&mut self, id: Option<&str>, outcome: Outcome) -> Answered {
+        let Some(pending) = id.and_then(|id| self.pending.remove(id)) else {
+            return Answered::Unmatched;
+        };
+        match (pending.reply, outcome) {
+            (Reply::Once(respond), outcome) => drop(respond.send(outcome)),
+            (Reply::Tail(writer), Ok(result)) => {
+                let ended = result["ended"].as_str().unwrap_or("container").to_owned();
+                writer.end(Ending::Ended(ended));
+            }
+            (Reply::Tail(writer), Err(error)) => writer.end(Ending::Refused(error)),
+            (Reply::Poll, Err(error)) => {
+                return Answered::Failed { method: pending.method, error };
+            }
+            (Reply::Poll, Ok(_)) => {}
+        }
+        Answered::Delivered
+    }
+
+    /// The error says what is no good about the chunk.
+    pub fn chunk(&mut self, params: &mut Value) -> Result<Chunk, String> {
+        let id = params["id"].to_string();
+        let Some(Pending { reply: Reply::Tail(writer), .. }) = self.pending.get(&id) else {
+            return Ok(Chunk::Other);
+        };
+        let lines = params["lines"].take();
+        let lines: Vec<Line> = serde_json::from_value(lines).map_err(|error| error.to_string())?;
+        let dropped = params["dropped"].as_u64().unwrap_or(0);
+        if writer.reader_is_gone() {
+            let ticket = params["id"].as_str().and_then(|id| id.strip_prefix("gateway-"));
+            return Ok(ticket.and_then(|id| id.parse().ok()).map_or(Chunk::Other, Chunk::Unwanted));
+        }
+        writer.push(lines, dropped);
+        Ok(Chunk::Delivered)
+    }
+}
+
+impl Pending {
+    fn is_wanted(&self) -> bool {
+        match &self.reply {
+            Reply::Poll => true,
+            Reply::Once(respond) => !respond.is_closed(),
+            Reply::Tail(writer) => !writer.reader_is_gone(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Server-sent events: a container's lines, and what happens to the fleet. Each stream ends when its
+//! key is revoked or the gateway ends, and a client that goes away ends it at once.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream};
+use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::sleep;
+
+use crate::access::Identity;
+use crate::agents::calls::Followed;
+use crate::agents::register::InstanceId;
+use crate::agents::tail::{Ending, Lines};
+use crate::gateway::Gateway;
+use crate::store::events::{EventId, Page, Part, StoredEvent};
+
+/// Proxies end a connection that is silent for longer.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Between two reads of a store that can't be read.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Read from the store at once.
+const EVENTS: usize = 100;
+
+pub fn is_accepted(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"))
+}
+
+/// `first` is what has come already.
+pub fn lines(
+    gateway: Arc<Gateway>,
+    identity: Identity,
+    first: Option<Result<Lines, Ending>>,
+    followed: Followed,
+) -> Response {
+    struct State {
+        first: Option<Result<Lines, Ending>>,
+        followed: Option<Followed>,
+    }
+    let state = State { first, followed: Some(followed) };
+    let lines = stream::unfold(state, |mut state| async move {
+        let followed = state.followed.as_mut()?;
+        let next = match state.first.take() {
+            Some(first) => first,
+            None => followed.next().await,
+        };
+        let event = match next {
+            Ok(lines) => Event::default().event("lines").json_data(lines),
+            Err(ending) => {
+                state.followed = None;
+                Event::default().event("end").json_data(end(&ending))
+            }
+        };
+        Some((event, state))
+    });
+    respond(gateway, identity, lines)
+}
+
+fn end(ending: &Ending) -> serde_json::Value {
+    match ending {
+        Ending::Ended(why) => json!({"ended": why}),
+        Ending::SessionEnded => json!({"ended": "session", "detail": "the agent is lost"}),
+        Ending::Refused(error) => {
+            json!({"ended": "error", "agent_code": error.code, "detail": error.message})
+        }
+    }
+}
+
+/// All events after `after`, and then each as it is committed: what is told here is on disk.
+pub fn events(
+    gateway: Arc<Gateway>,
+    identity: Identity,
+    instance: Option<InstanceId>,
+    after: EventId,
+    place: OwnedSemaphorePermit,
+) -> Response {
+    struct State {
+        gateway: Arc<Gateway>,
+        instance: Option<InstanceId>,
+        after: EventId,
+        read: std::vec::IntoIter<StoredEvent>,
+        _place: OwnedSemaphorePermit,
+    }
+    let read = Vec::new().into_iter();
+    let state = State { gateway: gateway.clone(), instance, after, read, _place: place };
+    let events = stream::unfold(state, |mut state| async move {
+        let mut committed = state.gateway.store.committed();
+        loop {
+            if let Some(event) = state.read.next() {
+                state.after = event.id;
+                let told = Event::default().id(event.id.to_string()).json_data(&event);
+                return Some((told, state));
+            }
+            // Seen before it is read, so that nothing that is committed meanwhile is missed.
+            let last = *committed.borrow_and_update();
+            let part = Part::After(state.after);
+            let page = Page { instance: state.instance.clone(), part, limit: EVENTS };
+            match state.gateway.store.events(page).await {
+                Ok(events) if events.is_empty() => {
+                    state.after = state.after.max(last);
+                    committed.changed().await.ok()?;
+                }
+                Ok(events) => state.read = events.into_iter(),
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    });
+    respond(gateway, identity, events)
+}
+
+fn respond(
+    gateway: Arc<Gateway>,
+    identity: Identity,
+    events: impl Stream<Item = Result<Event, axum::Error>> + Send + 'static,
+) -> Response {
+    use futures_util::StreamExt;
+
+    let events = events.filter_map(async |event| event.ok().map(Ok::<_, Infallible>));
+    let events = events.take_until(no_longer_allowed(gateway, identity));
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Sse::new(events).keep_alive(keep_alive).into_response()
+}
+
+async fn no_longer_allowed(gateway: Arc<Gateway>, identity: Identity) {
+    let mut revoked = gateway.access.revocations();
+    let mut ending = gateway.ending.subscribe();
+    loop {
+        tokio::select! {
+            changed = revoked.changed() => {
+                if changed.is_err() || !gateway.access.is_allowed(&identity).await {
+                    return;
+                }
+            }
+            _ = ending.changed() => return,
+        }
+    }
+}

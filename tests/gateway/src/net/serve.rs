@@ -1,0 +1,117 @@
+//! From a TCP port to requests: accepts, does TLS aside, so that a peer that dawdles over its handshake
+//! holds up nobody, and serves HTTP/1.1 with limits that axum's own server does not set.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tower_service::Service;
+
+use super::Peer;
+use super::places::{Limits, Places};
+use crate::output;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request's headers, also the first ones.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+const HEADERS: usize = 64;
+/// Of a request's line and headers together.
+const HEADER_BYTES: usize = 32 * 1024;
+
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    address: SocketAddr,
+}
+
+impl Listener {
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Result<Listener, String> {
+        let cannot = |error| format!("listening on {address}: {error}; see --listen");
+        let socket = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = socket.local_addr().map_err(cannot)?;
+        Ok(Listener { socket, tls: tls.map(TlsAcceptor::from), address })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// For ever.
+    pub async fn serve(self, router: Router, limits: Limits) {
+        let places = Places::new(limits);
+        loop {
+            let (stream, peer) = match self.socket.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, most likely: some come back as sessions end.
+                    output::event("accept_failed", json!({"reason": error.to_string()}));
+                    sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+            };
+            let Some(place) = places.take(peer.ip()) else {
+                tracing::warn!(%peer, "too many connections");
+                continue;
+            };
+            let (tls, router) = (self.tls.clone(), router.clone());
+            tokio::spawn(async move {
+                greet(stream, Peer(peer), tls, router).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn greet(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: Router) {
+    // Without this a small answer waits 40 ms for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return answer(stream, peer, router).await;
+    };
+    match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, peer, router).await,
+        Ok(Err(error)) => refused(peer, &error.to_string()),
+        Err(_) => refused(peer, "no TLS handshake within 10 s"),
+    }
+}
+
+/// Until the connection ends, or is a WebSocket's.
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    router: Router,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.clone().call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!(%peer, %error, "the connection failed");
+    }
+}
+
+fn refused(peer: Peer, reason: &str) {
+    output::event("tls_failed", json!({"peer": peer.to_string(), "reason": reason}));
+}

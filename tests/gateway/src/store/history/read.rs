@@ -1,0 +1,66 @@
+//! A stretch of one instance's history: the blocks, and what is not folded yet.
+
+use rusqlite::Connection;
+
+use super::{Cell, History, Step, blocks, fold, recent};
+use crate::agents::snapshot::Point;
+use crate::clock::Moment;
+use crate::store::error::Result;
+use crate::store::instances::Number;
+
+/// From `from` to before `to`, in whole steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    pub step: Step,
+    pub from: Moment,
+    pub to: Moment,
+}
+
+impl Range {
+    /// No more than is kept of this step.
+    pub fn new(step: Step, from: Moment, to: Moment) -> Range {
+        let from = from.max(Moment::from_secs(to.secs() - step.kept_secs()));
+        Range { step, from, to }
+    }
+
+    fn indexes(self) -> std::ops::Range<i64> {
+        let secs = self.step.secs();
+        let end = self.to.millis().max(self.from.millis()) + secs * 1000 - 1;
+        self.from.secs().div_euclid(secs)..Moment::from_millis(end).secs().div_euclid(secs)
+    }
+}
+
+pub fn read(connection: &Connection, no: Number, range: Range) -> Result<History> {
+    let (step, indexes) = (range.step, range.indexes());
+    let len = usize::try_from(indexes.end - indexes.start).unwrap_or(0);
+    let mut cells = vec![Cell::default(); len];
+    let start = Moment::from_secs(indexes.start * step.secs());
+    if len == 0 {
+        return Ok(History::of(step, start, &cells));
+    }
+    let mut put = |index: i64, cell: Cell| {
+        let place = usize::try_from(index - indexes.start).ok();
+        if let Some(place) = place.and_then(|place| cells.get_mut(place)) {
+            *place = cell;
+        }
+    };
+
+    let block_len = step.block_len();
+    for block in indexes.start.div_euclid(block_len)..=(indexes.end - 1).div_euclid(block_len) {
+        let cells = blocks::load(connection, no, step, block)?;
+        (block * block_len..).zip(cells).for_each(|(index, cell)| put(index, cell));
+    }
+
+    let minutes_each = step.secs() / Step::Minute.secs();
+    let folded = fold::folded_before(connection)?.unwrap_or(0) * Step::Hour.secs() / step.secs();
+    for index in indexes.start.max(folded)..indexes.end {
+        let mut points: Vec<Point> = Vec::new();
+        for minute in index * minutes_each..(index + 1) * minutes_each {
+            points.extend(recent::get(connection, no, minute)?);
+        }
+        if !points.is_empty() {
+            put(index, Cell::fold(&points));
+        }
+    }
+    Ok(History::of(step, start, &cells))
+}

@@ -1,0 +1,91 @@
+//! Where the database is: in a folder, or in memory, where it ends with the process. Opens connections
+//! to it and brings its tables up to date.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::{Error, Result};
+
+/// Each is run once, in this order, in a transaction of its own. A released one is never changed.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+/// Another connection may be writing.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub enum Place {
+    Folder(PathBuf),
+    /// Of this name, shared by all connections of this process.
+    Memory(String),
+}
+
+impl Place {
+    /// Makes the folder, for its owner only.
+    pub fn folder(path: &Path) -> Result<Place> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io)?;
+        Ok(Place::Folder(path.to_owned()))
+    }
+
+    pub fn memory() -> Result<Place> {
+        let mut name = [0; 8];
+        getrandom::fill(&mut name).map_err(|_| Error::Random)?;
+        Ok(Place::Memory(format!("file:/{:x}?vfs=memdb", u64::from_be_bytes(name))))
+    }
+
+    /// Two gateways on one folder would each believe that they alone know its agents.
+    pub fn lock(&self) -> Result<Option<File>> {
+        let Place::Folder(folder) = self else {
+            return Ok(None);
+        };
+        let path = folder.join("gateway.lock");
+        let io = |source| Error::Io { path: path.clone(), source };
+        let file = File::create(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse(folder.clone())),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    pub fn open(&self) -> Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
+        let connection = match self {
+            // As a path, not as a URI: the folder's name may hold any character.
+            Place::Folder(folder) => Connection::open_with_flags(
+                folder.join("gateway.db"),
+                flags & !OpenFlags::SQLITE_OPEN_URI,
+            )?,
+            Place::Memory(name) => Connection::open_with_flags(name, flags)?,
+        };
+        connection.busy_timeout(PATIENCE)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        // An event that was shown is on the disk, also after a power cut.
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "foreign_keys", false)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    }
+}
+
+pub fn migrate(connection: &mut Connection) -> Result<()> {
+    // Alone: a `gateway token` that is started together with the gateway waits.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let done: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = MIGRATIONS.len() as u32;
+    if done > known {
+        return Err(Error::TooNew { found: done, known });
+    }
+    for migration in MIGRATIONS.iter().skip(done as usize) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    Ok(transaction.commit()?)
+}

@@ -1,0 +1,109 @@
+//! The only one who writes what agents tell: a thread that takes what has come and commits it, at once
+//! if an event is among it, else each second. An event is told only when it is committed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::error::Result;
+use super::events::{self, EventId};
+use super::history::{self, Folding};
+use super::instances::{self, Number};
+use super::queue::{Batch, Queue};
+use crate::agents::register::InstanceId;
+use crate::clock::Moment;
+
+const TICK: Duration = Duration::from_secs(1);
+/// Between two words about the same failing disk.
+const SILENCE: Duration = Duration::from_secs(60);
+
+pub struct Writer {
+    pub connection: Connection,
+    pub queue: Arc<Queue>,
+    pub numbers: HashMap<InstanceId, Number>,
+    /// The last event that may be shown.
+    pub committed: watch::Sender<EventId>,
+    /// Changes when another process has written: then keys may have been revoked.
+    pub changed_outside: watch::Sender<()>,
+}
+
+impl Writer {
+    /// Returns when the queue has ended and is empty, or can't be written.
+    pub fn run(mut self) {
+        let mut folding = Folding::default();
+        let mut version = data_version(&self.connection);
+        let mut tick = Instant::now() + TICK;
+        let mut complained: Option<Instant> = None;
+        while let Some(batch) = self.queue.take(tick) {
+            let due = Instant::now() >= tick;
+            let outcome = self.commit(&batch, due.then_some(&mut folding));
+            if let Err(error) = outcome {
+                if complained.is_none_or(|at| at.elapsed() > SILENCE) {
+                    tracing::error!(%error, "what agents tell can't be stored; trying again");
+                    complained = Some(Instant::now());
+                }
+                self.queue.put_back(batch);
+                std::thread::sleep(TICK);
+            } else if batch.lost_events > 0 {
+                tracing::error!(count = batch.lost_events, "events were lost: too many at once");
+            }
+            if due {
+                tick = Instant::now() + TICK;
+                let now = data_version(&self.connection);
+                if now != version {
+                    version = now;
+                    self.changed_outside.send_replace(());
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch, folding: Option<&mut Folding>) -> Result<()> {
+        if batch.is_empty() && folding.is_none() {
+            return Ok(());
+        }
+        let transaction = self.connection.transaction()?;
+        // Only once they are committed do these numbers exist.
+        let mut numbers = HashMap::new();
+        for (id, record) in &batch.records {
+            numbers.insert(id.clone(), instances::save(&transaction, record)?);
+        }
+        let number = |id: &InstanceId| numbers.get(id).or_else(|| self.numbers.get(id)).copied();
+        let mut last = None;
+        for event in &batch.events {
+            let no = event.instance.as_ref().and_then(number);
+            last = Some(events::insert(&transaction, event, no)?);
+        }
+        for (id, snapshot) in &batch.snapshots {
+            if let Some(no) = number(id) {
+                instances::save_snapshot(&transaction, no, snapshot)?;
+                history::insert(&transaction, no, snapshot.at, snapshot.point)?;
+            }
+        }
+        for id in &batch.forgotten {
+            if let Some(no) = number(id) {
+                instances::forget(&transaction, no)?;
+            }
+        }
+        if let Some(folding) = folding {
+            folding.go_on(&transaction, Moment::now())?;
+            events::delete_old(&transaction)?;
+        }
+        transaction.commit()?;
+
+        self.numbers.extend(numbers);
+        self.numbers.retain(|id, _| !batch.forgotten.contains(id));
+        if let Some(last) = last {
+            self.committed.send_replace(last);
+        }
+        Ok(())
+    }
+}
+
+/// Changes only by what other connections commit.
+fn data_version(connection: &Connection) -> i64 {
+    connection.pragma_query_value(None, "data_version", |row| row.get(0)).unwrap_or(0)
+}
