@@ -20,7 +20,7 @@ them from /etc/vmkit/agent.env:
   VMKIT_LOG_LEVEL     error, warn, info, debug or trace (default: info)
   VMKIT_INSTANCE_ID   the name of this VM, which must be unique (default: cloud-init's instance
                       id, then /etc/machine-id, then the host name)
-  VMKIT_LABELS        labels that the gateway is told, for example env=prod,role=db (default: none)
+  VMKIT_LABELS        labels that the gateway is told, such as env=prod,role=db (default: none)
   VMKIT_CA_FILE       a PEM file of certificates to trust in addition to the bundled public
                       roots; the system's trust store is not used
   VMKIT_DOCKER_BIN    the docker CLI (default: docker)

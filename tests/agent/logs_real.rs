@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 const NO_SUCH_CONTAINER: i64 = -32001;
-const INTERNAL_ERROR: i64 = -32603;
+const DOCKER_UNUSABLE: i64 = -32002;
 
 #[track_caller]
 fn fetch(session: &mut Session, params: Value) -> Value {
@@ -203,7 +203,7 @@ fn what_docker_refuses_is_said_in_one_line() {
 
     let container = Container::ended(&["--log-driver", "none"], "echo unheard");
     let response = session.request(2, "logs_fetch", json!({"container": container.name}));
-    assert_eq!(response.code(), INTERNAL_ERROR, "{response:?}");
+    assert_eq!(response.code(), DOCKER_UNUSABLE, "{response:?}");
     assert!(response.message().contains("logging driver"), "{response:?}");
     session.assert_quiet();
 }

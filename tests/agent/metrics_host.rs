@@ -67,7 +67,7 @@ fn the_host_is_that_of_proc_and_df() {
 }
 
 /// A FUSE file system that nobody serves: whoever asks it anything waits for ever. Disks are mounted
-/// beside it, under it and upon it.
+/// beside it, under it, and where it then covers them.
 #[test]
 fn a_file_system_that_hangs_delays_nothing() {
     const MOUNTS: &str = r#"
@@ -85,15 +85,15 @@ fn a_file_system_that_hangs_delays_nothing() {
         disk under "$root/net/under"
         exec 7<>/dev/fuse 8<>/dev/fuse
         hanging "$root/net" 7
-        hanging "$root/upon" 8
-        disk upon "$root/upon"
+        disk over "$root/over"
+        hanging "$root/over" 8
         ! timeout --signal KILL 0.2 stat --file-system "$root/net/under"
     "#;
     let setup = Setup::new().in_private_root(|root| root.before_start(MOUNTS));
     setup.docker(NO_CONTAINERS);
     let (_peer, agent, mut session) = Agent::registered(setup);
     let mounted = fs::read_to_string(format!("/proc/{}/mountinfo", agent.pid())).expect("it runs");
-    for name in [" /net ", " /net/under ", " /upon ", r" /a\040disk "] {
+    for name in [" /net ", " /net/under ", " /over ", r" /a\040disk "] {
         assert!(mounted.contains(name), "no {name:?} in {mounted}");
     }
     let began = Instant::now();
@@ -104,7 +104,7 @@ fn a_file_system_that_hangs_delays_nothing() {
     assert!(disks["/a disk"]["used_pct"].as_f64() > Some(0.0), "{disks:?}");
     assert!(disks["/a disk"]["inodes_pct"].as_f64() > Some(0.0), "{disks:?}");
     for name in disks.keys() {
-        assert!(!name.starts_with("/net") && !name.starts_with("/upon"), "{disks:?}");
+        assert!(!name.starts_with("/net") && !name.starts_with("/over"), "{disks:?}");
     }
     assert_eq!(session.request(2, "vmkit_test_nothing", json!({})).code(), -32601);
 }
