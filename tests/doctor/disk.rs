@@ -50,12 +50,19 @@ fn binary_in_a_folder_that_is_read_only() {
     );
 }
 
+const WITHOUT_TMP: &str = r#"
+    umount "$root$scratch"
+    rm -r "$root/tmp"
+    printf '#!/bin/sh\necho CONTAINER ID STATUS\n' >"$root/vmkit-test-docker"
+    chmod +x "$root/vmkit-test-docker"
+"#;
+
 #[test]
 fn tmp_that_is_not_there() {
     let gateway = Gateway::good("now");
     let machine = Machine::dialing(&gateway.url)
         // The fakes are below /tmp.
-        .line("VMKIT_DOCKER_BIN=/usr/bin/true")
-        .spoil(|root| root.before_start("umount \"$root$scratch\"\nrm -r \"$root/tmp\"\n"));
+        .line("VMKIT_DOCKER_BIN=/vmkit-test-docker")
+        .spoil(|root| root.before_start(WITHOUT_TMP));
     machine.examine().assert_first_fail("room-tmp", &["/tmp", "no such file"]);
 }
