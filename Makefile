@@ -70,4 +70,4 @@ cargo-test: agent gateway
 		shellcheck:shellcheck man:man-db mandoc:mandoc systemd-analyze:systemd \
 		setpriv:util-linux minisign:minisign openssl:openssl ip:iproute2 logger:bsdutils \
 		venv:python3-venv
-	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --no-fail-fast
+	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --workspace --no-fail-fast

@@ -151,7 +151,7 @@ pub enum Http {
     Socket(io::Error),
     /// The answer has no end.
     Endless,
-    NotHttp,
+    Unreadable,
     /// An answer of 101, and why it opens no WebSocket.
     NotWebSocket(&'static str),
     /// The answer accepts an extension that was not asked for.

@@ -100,7 +100,7 @@ fn exchange(
             }
             (Ok(None), None) => {}
             (Ok(None), Some(end)) => return Err(failed(end)),
-            (Err(Malformed::NotHttp), _) => return Err(failed(Http::NotHttp)),
+            (Err(Malformed::NotHttp), _) => return Err(failed(Http::Unreadable)),
             (Err(Malformed::Endless), _) => return Err(failed(Http::Endless)),
         }
     }

@@ -155,7 +155,7 @@ impl fmt::Display for Say<'_, Http> {
                 None => write!(f, "the connection failed: {error}"),
             },
             Http::Endless => write!(f, "the answer has no end; check {GATEWAY_URL}"),
-            Http::NotHttp => write!(f, "the answer is not HTTP; check {GATEWAY_URL}"),
+            Http::Unreadable => write!(f, "the answer is not HTTP; check {GATEWAY_URL}"),
             Http::NotWebSocket(reason) => {
                 write!(
                     f,
