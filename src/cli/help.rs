@@ -32,9 +32,10 @@ them from /etc/vmkit/agent.env:
                                 no signature is needed
   VMKIT_UPGRADE_PROBATION_SECS  seconds within which the gateway must accept a new version,
                                 else it is rolled back (default: 120)
-  HTTPS_PROXY, NO_PROXY         an http:// proxy, and the hosts that are reached without it, separated
-                                by commas: a name (with the names below it), .suffix, an IP address,
-                                a range like 10.0.0.0/8, each with :port if need be, or *
+  HTTPS_PROXY, NO_PROXY         an http:// proxy, and the hosts that are reached without it,
+                                separated by commas: a name (with the names below it),
+                                .suffix, an IP address, a range like 10.0.0.0/8, each with
+                                :port if need be, or *
 
 exit status: 0 = success, or ended by SIGTERM or SIGINT; 1 = error, or doctor found a FAIL;
              64 = wrong arguments; 78 = invalid configuration
