@@ -87,7 +87,7 @@ fn a_file_system_that_hangs_delays_nothing() {
         hanging "$root/net" 7
         disk over "$root/over"
         hanging "$root/over" 8
-        ! timeout --signal KILL 0.2 stat --file-system "$root/net/under"
+        if timeout --signal KILL 0.2 stat --file-system "$root/net/under"; then exit 1; fi
     "#;
     let setup = Setup::new().in_private_root(|root| root.before_start(MOUNTS));
     setup.docker(NO_CONTAINERS);
