@@ -231,8 +231,7 @@ impl Agent {
         } else if self.ending.is_none() {
             let lived = Lived(now.saturating_duration_since(connected.since));
             let failure = format!("lost the session after {lived}: {why}");
-            let patience = connected.patience(why);
-            self.back_off(now, &why.to_string(), &failure, patience);
+            self.back_off(now, &why.to_string(), &failure, connected.patience(why));
         }
         self.ending.clone()
     }

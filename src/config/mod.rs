@@ -27,8 +27,5 @@ pub use labels::Labels;
 pub use release_key::ReleaseKey;
 pub use token::{Token, TokenSource};
 
-// For the rooms that have not moved on to `host::authority` yet.
-pub use crate::host::authority::is_loopback;
-
 #[cfg(test)]
 mod tests;

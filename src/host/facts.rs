@@ -7,6 +7,7 @@ use std::io::Read;
 use serde::Serialize;
 
 use super::init::Init;
+use super::usage;
 
 /// In bytes. More of a file is not read; the lines that are needed come first.
 const LIMIT: u64 = 8 * 1024;
@@ -35,7 +36,7 @@ impl Facts {
             kernel: shown(&rustix::system::uname().release().to_string_lossy()),
             distribution: os_release.as_deref().and_then(distribution),
             cpus: cpus.as_deref().and_then(count),
-            mem_total: bounded("/proc/meminfo").as_deref().and_then(memory),
+            mem_total: usage::read_memory_total(),
             init: match Init::find() {
                 Init::Systemd => "systemd",
                 Init::OpenRc => "openrc",
@@ -43,12 +44,6 @@ impl Facts {
             },
         }
     }
-}
-
-/// The name of this boot. The kernel makes a new one at each boot.
-pub fn boot_id() -> Option<String> {
-    let id = bounded("/proc/sys/kernel/random/boot_id")?;
-    Some(shown(id.trim())).filter(|id| !id.is_empty())
 }
 
 fn bounded(path: &str) -> Option<String> {
@@ -71,13 +66,6 @@ fn count(list: &str) -> Option<u32> {
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
         sum.checked_add(last.checked_sub(first)?.checked_add(1)?)
     })
-}
-
-/// MemTotal of `/proc/meminfo`, in bytes.
-fn memory(meminfo: &str) -> Option<u64> {
-    let value = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: u64 = value.split_ascii_whitespace().next()?.parse().ok()?;
-    kibibytes.checked_mul(1024)
 }
 
 fn shown(text: &str) -> String {
@@ -110,6 +98,5 @@ mod tests {
         assert!(!facts.kernel.is_empty());
         assert!(facts.cpus.is_some_and(|cpus| cpus > 0));
         assert!(facts.mem_total.is_some_and(|bytes| bytes > 1 << 20));
-        assert!(boot_id().is_some());
     }
 }

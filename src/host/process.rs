@@ -15,6 +15,7 @@ use rustix::process::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::usage;
 use crate::run::wait;
 
 /// A process as `/proc` showed it at one moment.
@@ -232,15 +233,19 @@ fn all() -> impl Iterator<Item = Process> {
 /// Names this boot: the kernel's boot id and the start time of process 1, which the restart of a
 /// container changes.
 pub fn boot() -> String {
-    let kernel = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let first = start_time(1).map_or(String::new(), |ticks| ticks.to_string());
-    format!("{} {first}", kernel.trim())
+    format!("{} {first}", kernel_boot())
+}
+
+/// The kernel's name of this boot; empty where it can't be read.
+pub fn kernel_boot() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
 }
 
 /// Seconds since the boot. Corrections of the clock do not move it.
 pub fn uptime() -> u64 {
-    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
-    text.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
+    usage::read_uptime().unwrap_or_default()
 }
 
 /// When a process was started, in the kernel's ticks; none if it has ended.

@@ -15,7 +15,7 @@ use crate::host::timestamp::Timestamp;
 /// A binary that may have failed for an outage of the gateway is banned after so many roll-backs.
 const BAN_AFTER: u32 = 3;
 /// So many roll-backs are remembered.
-const ROLLED_BACK: usize = 8;
+pub(super) const ROLLED_BACK: usize = 8;
 
 /// The whole state file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
@@ -135,7 +135,7 @@ pub struct Moment {
     seconds: u64,
 }
 
-/// The parameters of `upgrade_rolled_back`.
+/// A roll-back, as the gateway is told: by `upgrade_rolled_back`, and in every `register`.
 #[derive(Serialize)]
 pub struct Report<'a> {
     version: &'a Version,
@@ -143,6 +143,9 @@ pub struct Report<'a> {
     reason: &'a str,
     cause: Cause,
     banned: bool,
+    /// `register` repeats old roll-backs, so it tells their time; the notification comes once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
 }
 
 fn default_probation() -> u64 {
@@ -236,7 +239,13 @@ impl RolledBack {
     /// The parameters of the notification about this roll-back.
     pub fn report(&self) -> Report<'_> {
         let RolledBack { version, checksum, reason, cause, banned, .. } = self;
-        Report { version, checksum_sha256: checksum, reason, cause: *cause, banned: *banned }
+        let (cause, banned) = (*cause, *banned);
+        Report { version, checksum_sha256: checksum, reason, cause, banned, at: None }
+    }
+
+    /// The same with its time, as `register` tells it.
+    pub fn dated_report(&self) -> Report<'_> {
+        Report { at: Some(Timestamp::from_unix(self.at).to_string()), ..self.report() }
     }
 
     /// One line for the log, also for an upgrade that is refused for it.

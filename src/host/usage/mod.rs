@@ -115,6 +115,12 @@ pub fn memory_percent(text: &str) -> Result<f64, Error> {
     Ok(percent(total.saturating_sub(available).into(), total.into()))
 }
 
+/// MemTotal of `/proc/meminfo`, in bytes; none where it can't be read.
+pub fn read_memory_total() -> Option<u64> {
+    let meminfo = read_bounded(MEMINFO, MEMINFO_LIMIT).ok()?;
+    kibibytes(&meminfo, "MemTotal")?.checked_mul(1024)
+}
+
 /// Reads `/proc/meminfo`; see [`swap_percent`].
 ///
 /// # Errors

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::{Config, Labels};
-use crate::host::facts::{self, Facts};
+use crate::host::facts::Facts;
+use crate::host::process;
 use crate::host::version::{self, ARCH, VERSION};
 use crate::upgrade::told::Told;
 use crate::wire::limits::RETRY_AFTER_CAP;
@@ -35,8 +36,8 @@ struct Params<'a> {
     capabilities: &'a [&'a str],
     #[serde(skip_serializing_if = "Option::is_none")]
     build: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    boot_id: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    boot_id: String,
     labels: &'a Labels,
     host: Facts,
     upgrade: &'a Told<'a>,
@@ -60,7 +61,7 @@ pub fn request(config: &Config, ip: IpAddr, upgrade: &Told) -> String {
         protocol: PROTOCOL,
         capabilities: &CAPABILITIES,
         build: version::build(),
-        boot_id: facts::boot_id(),
+        boot_id: process::kernel_boot(),
         labels: &config.labels,
         host: Facts::read(),
         upgrade,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use ureq::http::Uri;
 use ureq::http::uri::Scheme;
 
-use crate::config::is_loopback;
+use crate::host::authority::is_loopback;
 
 /// The longest URL, in bytes. The whole request is passed in one environment variable.
 const URL_LIMIT: usize = 8192;
