@@ -164,7 +164,11 @@ fn no_child_inherits_the_way_to_the_manager_nor_to_the_token() {
     assert_eq!(authorization, Some(format!("Bearer {TOKEN}")));
     session.send_request(1, "logs_fetch", json!({"container": "web"}));
     let call = docker.wait_for_calls("logs", 1).remove(0);
-    let environment = fs::read(format!("/proc/{}/environ", call.pid)).expect("it runs");
+    // Empty for a moment, while the fake becomes `sleep`.
+    let environment = poll_until("the child's environment", PATIENCE, || {
+        let environment = fs::read(format!("/proc/{}/environ", call.pid)).expect("it runs");
+        (!environment.is_empty()).then_some(environment)
+    });
     let environment = String::from_utf8_lossy(&environment);
     assert!(environment.contains("PATH="), "{environment}");
     for secret in [TOKEN, "VMKIT_AGENT_TOKEN", "CREDENTIALS_DIRECTORY", "NOTIFY_", "WATCHDOG_"] {
