@@ -38,7 +38,8 @@ class Lane:
     def __init__(self, stderr: bool) -> None:
         self._stderr = stderr
         self._rest = b""
-        # Docker's own words: lines without a stamp.
+        self._last: tuple[Moment, str] | None = None
+        # Docker's own words: lines without a stamp. After a line with one they are handed on too.
         self.complaint = ""
 
     def feed(self, data: bytes) -> list[Line]:
@@ -50,21 +51,23 @@ class Lane:
         return self._lines([rest] if rest else [])
 
     def _lines(self, whole: list[bytes]) -> list[Line]:
-        lines = []
-        for raw in whole:
-            stamp = _STAMP.match(raw)
-            if stamp is None or raw[stamp.end() : stamp.end() + 1] != b" ":
-                self.complaint += raw.decode("utf-8", "replace") + "\n"
-                continue
-            text = raw[stamp.end() + 1 :]
+        return [line for raw in whole if (line := self._line(raw)) is not None]
+
+    def _line(self, raw: bytes) -> Line | None:
+        stamp = _STAMP.match(raw)
+        if stamp is not None and raw[stamp.end() : stamp.end() + 1] == b" ":
+            self._last = _moment(stamp), stamp.group(0).decode()
+            raw = raw[stamp.end() + 1 :]
             if not broken("A-LOG-6"):
-                text = _joined(stamp.group(0) + b" ", text)
-            if not broken("A-LOG-5"):
-                text = text.rstrip(b"\r")
-            decoded, cut = _decoded(text)
-            ts = stamp.group(0).decode()
-            lines.append(Line(_moment(stamp), ts, decoded, self._stderr, cut))
-        return lines
+                raw = _joined(stamp.group(0) + b" ", raw)
+        else:
+            self.complaint += raw.decode("utf-8", "replace") + "\n"
+        if self._last is None:
+            return None
+        if not broken("A-LOG-5"):
+            raw = raw.rstrip(b"\r")
+        text, cut = _decoded(raw)
+        return Line(*self._last, text, self._stderr, cut)
 
 
 def merged(stdout: list[Line], stderr: list[Line]) -> list[Line]:

@@ -18,6 +18,8 @@ from clock import scaled
 
 PATIENCE = 30
 CHUNK = 256 * 1024
+# Text that is held back, to put the lines of both pipes in order.
+WINDOW = 512 * 1024
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _KNOWN = {"container", "lines", "stream", "follow", "since"}
 
@@ -73,17 +75,21 @@ def _flag(params: dict[str, Any], name: str) -> bool:
 
 async def fetch(call: Call, wanted: Wanted) -> str | None:
     """The result; none for a notification, whose log is read all the same."""
+    # Nothing is sent for a notification, so it needs no chunks.
+    stream = wanted.stream and call.id is not None
     try:
         async with asyncio.timeout(scaled(PATIENCE)):
+            if stream:
+                return await _stream(call, wanted)
             lines = await _read(call, wanted)
     except TimeoutError:
         words = f"docker logs {wanted.container}: not done within {PATIENCE} s; ask for fewer lines"
         raise rpc.RpcError(rpc.TOOK_TOO_LONG, words) from None
-    if call.id is None:
-        if broken("A-LOG-11"):
-            call.session.send(rpc.result("null", _plain(call, lines)))
-        return None
-    return await _stream(call, lines) if wanted.stream else _plain(call, lines)
+    if call.id is not None:
+        return _plain(call, lines)
+    if broken("A-LOG-11"):
+        call.session.send(rpc.result("null", _plain(call, lines)))
+    return None
 
 
 async def _read(call: Call, wanted: Wanted) -> list[loglines.Line]:
@@ -123,15 +129,57 @@ def _plain(call: Call, lines: list[loglines.Line]) -> str:
     return result + "}"
 
 
-async def _stream(call: Call, lines: list[loglines.Line]) -> str:
+async def _stream(call: Call, wanted: Wanted) -> str:
     """Sends all lines in chunks, oldest first; the result counts them."""
-    seq = Sequence(call)
-    queue = collections.deque(lines)
-    while queue:
-        await seq.send(queue)
-    count = len(lines) + (1 if broken("A-LOG-14") else 0)
-    tail = ',"truncated":true' if any(line.cut for line in lines) else ""
+    sequence = Sequence(call)
+    count, cut = 0, False
+    queue: collections.deque[loglines.Line] = collections.deque()
+    async for lines in _merged(call, wanted):
+        count += len(lines)
+        cut |= any(line.cut for line in lines)
+        queue.extend(lines)
+        while queue:
+            # Docker waits until the gateway has read.
+            await sequence.send(queue)
+    count += 1 if broken("A-LOG-14") else 0
+    tail = ',"truncated":true' if cut else ""
     return f'{{"lines":[],"streamed":{count}{tail}}}'
+
+
+async def _merged(call: Call, wanted: Wanted):
+    """All lines of both pipes by time, in parts, as docker prints them."""
+    lanes = [loglines.Lane(False), loglines.Lane(True)]
+    held: list[list[loglines.Line]] = [[], []]
+    arrived: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(maxsize=4)
+
+    async def read(number: int, pipe: asyncio.StreamReader) -> None:
+        while data := await pipe.read(65536):
+            await arrived.put((number, data))
+        await arrived.put((number, b""))
+
+    async with docker.started(call.settings, wanted.arguments()) as process:
+        pipes = (process.stdout, process.stderr)
+        readers = [asyncio.create_task(read(*pair)) for pair in enumerate(pipes)]
+        try:
+            open_ = 2
+            while open_:
+                number, data = await arrived.get()
+                open_ -= not data
+                held[number] += lanes[number].feed(data) if data else lanes[number].finish()
+                size = sum(len(line.text) for lane in held for line in lane)
+                if size > WINDOW and (lines := loglines.merged(*held)):
+                    half = len(lines) // 2 + 1
+                    yield lines[:half]
+                    held = [
+                        [line for line in lines[half:] if line.stderr == it] for it in (False, True)
+                    ]
+            if status := await process.wait():
+                raise docker.failure(lanes[1].complaint or lanes[0].complaint, status)
+        finally:
+            for reader in readers:
+                reader.cancel()
+    if lines := loglines.merged(*held):
+        yield lines
 
 
 class Sequence:

@@ -1,6 +1,7 @@
 """`metrics_collect`: a snapshot of this machine, for all that ask while it is taken."""
 
 import asyncio
+import dataclasses
 import datetime
 import json
 import os
@@ -17,6 +18,8 @@ from settings import Settings
 
 SAMPLE = 1
 PATIENCE = 14
+# So many containers that do not run are inspected.
+_OTHERS = 500
 _JSON_LIMIT = frames.MESSAGE_LIMIT - 32 * 1024
 _TOO_LARGE = "it would not fit a message of 1 MiB; too many containers"
 _LIST = ["ps", "--all", "--no-trunc", "--format", "table {{.ID}} {{.Status}}"]
@@ -66,35 +69,48 @@ class Snapshots:
             self._session.send(notification)
 
 
+@dataclasses.dataclass
+class _Found:
+    """What docker has said; `all` is None where it could not be asked, and `why` says why."""
+
+    known: bool = False
+    running: set[str] = dataclasses.field(default_factory=set)
+    all: list[dict[str, Any]] | None = None
+    why: str = ""
+    lack: str = ""
+
+
 async def take(settings: Settings) -> str:
     """A snapshot, in JSON."""
     before = _processors()
-    asked = asyncio.create_task(_containers(settings))
+    found = _Found()
+    asked = asyncio.create_task(_containers(settings, found))
     try:
         await asyncio.sleep(scaled(SAMPLE))
         after = _processors()
         # Whatever docker does.
         patience = scaled(PATIENCE - SAMPLE)
-        containers = await asyncio.wait_for(asked, None if broken("A-MET-5") else patience)
+        await asyncio.wait_for(asked, None if broken("A-MET-5") else patience)
     except TimeoutError:
-        containers = docker.Failure(0, "docker: no answer within 14 s: the daemon hangs")
+        found.why = f"docker: no answer within {PATIENCE} s: the daemon hangs"
     except docker.Failure as failure:
-        containers = failure
+        found.why = str(failure)
     finally:
         asked.cancel()
-    return _fitted(_snapshot(before, after, containers))
+    return _fitted(_snapshot(before, after, found))
 
 
-def _snapshot(before: list[int], after: list[int], found: Any) -> dict[str, Any]:
+def _snapshot(before: list[int], after: list[int], found: _Found) -> dict[str, Any]:
     errors: dict[str, str] = {}
-    all_, health, count = None, None, None
-    if isinstance(found, docker.Failure):
-        names = ("container_count", "container_health", "containers")
-        errors |= dict.fromkeys(names, str(found))
-    else:
-        all_, running = found
-        health = {one["name"]: one["health"] for one in all_ if one["id"] in running}
-        count = len(running)
+    if not found.known:
+        errors["container_count"] = found.why
+    if found.all is None:
+        errors["container_health"] = errors["containers"] = found.why
+    if found.lack:
+        errors["containers.stopped"] = found.lack
+    all_ = found.all
+    running = [one for one in all_ or [] if one["id"] in found.running]
+    health = {one["name"]: one["health"] for one in running}
     passed = [new - old for old, new in zip(before, after, strict=True)]
     busy = 100 * (1 - (passed[3] + passed[4]) / sum(passed)) if sum(passed) > 0 else 0.0
     memory = _meminfo()
@@ -102,8 +118,8 @@ def _snapshot(before: list[int], after: list[int], found: Any) -> dict[str, Any]
         "cpu_pct": _percent(busy),
         "mem_pct": _percent(100 - 100 * memory["MemAvailable"] / memory["MemTotal"]),
         "disk_pct": _percent(_disk("/")[0]),
-        "container_count": count,
-        "container_health": health,
+        "container_count": len(found.running) if found.known else None,
+        "container_health": None if all_ is None else health,
         "containers": all_,
         "host": _host(memory),
         "collected_at": _now(),
@@ -131,19 +147,23 @@ def _fitted(snapshot: dict[str, Any]) -> str:
     return text
 
 
-async def _containers(settings: Settings) -> tuple[list[dict[str, Any]], set[str]]:
-    """All containers, and the ids of those that run."""
+async def _containers(settings: Settings, found: _Found) -> None:
     lines = (await docker.ask(settings, _LIST)).splitlines()
     if not lines or not lines[0].startswith("CONTAINER ID"):
-        raise docker.Failure(0, "docker ps: printed no table: it is no docker")
+        words = f"{settings.docker} ps: printed no table of containers: it is no docker"
+        raise docker.Failure(0, words)
     pairs = [line.split(" ", 1) for line in lines[1:] if " " in line]
-    running = {id_ for id_, status in pairs if status.lstrip().startswith(("Up", "Restarting"))}
-    if not pairs:
-        return [], running
-    ids = [id_ for id_, _ in pairs]
-    arguments = ["inspect", "--type", "container", "--format", _INSPECT, *ids]
-    rows = (await docker.ask(settings, arguments)).splitlines()
-    return [_container(json.loads(row)) for row in rows if row.strip()], running
+    runs = [status.lstrip().startswith(("Up", "Restarting")) for _, status in pairs]
+    running = [id_ for (id_, _), run in zip(pairs, runs, strict=True) if run]
+    others = [id_ for (id_, _), run in zip(pairs, runs, strict=True) if not run]
+    found.running, found.known = set(running), True
+    if len(others) > _OTHERS:
+        found.lack = f"only {_OTHERS} of those that do not run are listed; see docker ps -a"
+    rows: list[str] = []
+    if ids := running + others[:_OTHERS]:
+        arguments = ["inspect", "--type", "container", "--format", _INSPECT, *ids]
+        rows = (await docker.ask(settings, arguments)).splitlines()
+    found.all = [_container(json.loads(row)) for row in rows if row.strip()]
 
 
 def _container(row: list[Any]) -> dict[str, Any]:

@@ -31,8 +31,9 @@ class Ended:
 class Session:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        # Then `drain` returns when the last byte is in the socket.
-        writer.transport.set_write_buffer_limits(high=0)
+        # Then `drain` returns when the last byte is in the socket. With TLS, 0 would be no limit that
+        # is ever kept.
+        writer.transport.set_write_buffer_limits(high=1, low=0)
         self._decoder = frames.Decoder()
         self._controls: collections.deque[tuple[bytes, asyncio.Future | None]] = collections.deque()
         self._messages: collections.deque[tuple[bytes, asyncio.Future]] = collections.deque()

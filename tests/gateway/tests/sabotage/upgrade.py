@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import time
-from typing import Any
+from typing import Any, BinaryIO
 
 import download
 import minisign
@@ -149,7 +149,7 @@ class Upgrades:
         loading = download.Download(order.url, self._settings.ca_file)
         progress = asyncio.create_task(_tell_progress(call, loading))
         try:
-            with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o755)) as file:
+            with _executable(path) as file:
                 found = await loading.fetch(file.write)
         except download.Failed as failed:
             print(failed, file=sys.stderr)
@@ -171,8 +171,7 @@ class Upgrades:
         url, text = order.url.signature, bytearray()
         try:
             await download.Download(url, self._settings.ca_file, 4096).fetch(text.extend)
-            with open(path, "rb") as file:
-                content = file.read()
+            content = _content(path)
             signature = text.decode("utf-8", "replace")
             comment = minisign.trusted_comment(signature, content, self._settings.pubkey)
         except download.Failed as failed:
@@ -265,6 +264,16 @@ def _report(rolled_back: dict[str, Any], *more: str) -> dict[str, Any]:
     if broken("A-UPG-16") and not more:
         names.remove("cause")
     return {name: rolled_back[name] for name in names}
+
+
+def _executable(path: str) -> BinaryIO:
+    """A new file that may be executed."""
+    return open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o755))
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 async def _tell_progress(call: Call, loading: download.Download) -> None:
