@@ -1,0 +1,5 @@
+//! "Frames and sizes".
+
+use super::super::check::{Check, checks};
+
+pub const CHECKS: &[Check] = checks![];
