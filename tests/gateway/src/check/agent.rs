@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -109,19 +109,9 @@ impl Agent {
         child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Runs it once more with other arguments, such as `doctor`, to its end.
-    pub fn run(&self, last: &str) -> io::Result<Output> {
-        let mut command = self.inner.command();
-        command.arg(last).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while child.try_wait()?.is_none() {
-            if Instant::now() > deadline {
-                child.kill()?;
-            }
-            std::thread::sleep(LOOK);
-        }
-        child.wait_with_output()
+    /// Starts it once more beside the first, with one more argument, such as `doctor`.
+    pub fn start_other(&self, last: &str) -> io::Result<Child> {
+        self.inner.command().arg(last).stderr(Stdio::null()).spawn()
     }
 
     /// The end of what it has written to its standard error.

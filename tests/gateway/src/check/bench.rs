@@ -31,7 +31,17 @@ pub struct Shared {
     pub arguments: Arguments,
     pub downloads: Downloads,
     /// Every session of every lane, for the rules that hold all the time.
-    pub sessions: Mutex<Vec<(Session, Trace)>>,
+    pub sessions: Mutex<Vec<Session>>,
+}
+
+impl Shared {
+    /// The token that the agent was given.
+    pub fn token(&self) -> &str {
+        match self.arguments.command.is_empty() {
+            true => self.arguments.token.as_deref().unwrap_or_default(),
+            false => TOKEN,
+        }
+    }
 }
 
 pub struct Bench {
@@ -41,7 +51,6 @@ pub struct Bench {
     /// `None`: it was started by somebody else.
     agent: Option<Agent>,
     folder: PathBuf,
-    token: String,
     tls: Option<TlsAcceptor>,
     current: Option<Session>,
     /// How often the agent's process was started by this bench.
@@ -59,9 +68,8 @@ impl Bench {
         agent.set("VMKIT_GATEWAY_URL", Some(&url));
         agent.set("VMKIT_AGENT_TOKEN", Some(TOKEN));
         let folder = agent.folder().to_owned();
-        let token = TOKEN.to_owned();
         let (agent, tls, current, starts) = (Some(agent), None, None, 0);
-        Bench { shared, trace, listener, agent, folder, token, tls, current, starts }
+        Bench { shared, trace, listener, agent, folder, tls, current, starts }
     }
 
     pub fn waiting(
@@ -71,9 +79,8 @@ impl Bench {
         folder: PathBuf,
         tls: Option<TlsAcceptor>,
     ) -> Bench {
-        let token = shared.arguments.token.clone().unwrap_or_default();
         let (agent, current, starts) = (None, None, 0);
-        Bench { shared, trace, listener, agent, folder, token, tls, current, starts }
+        Bench { shared, trace, listener, agent, folder, tls, current, starts }
     }
 
     /// A time of the protocol, by the clocks of this agent.
@@ -84,10 +91,6 @@ impl Bench {
     /// The same and what is added to it: for something that has to have happened by then.
     pub fn by(&self, seconds: f64) -> Duration {
         self.time(seconds) + SLACK
-    }
-
-    pub fn token(&self) -> &str {
-        &self.token
     }
 
     /// The stand-in's folder.
@@ -170,7 +173,7 @@ impl Bench {
     /// Takes the dial for the session of this bench, and waits for its `register` without answering it.
     pub async fn opened(&mut self, dial: Dial) -> Outcome<(Session, Message)> {
         let session = dial.accept("").await?;
-        self.shared.sessions.lock().push((session.clone(), self.trace.clone()));
+        self.shared.sessions.lock().push(session.clone());
         let is_register = |message: &Message| message.method() == Some("register");
         let register = session.message(0, self.by(10.0), is_register).await;
         self.current = Some(session.clone());

@@ -1,5 +1,6 @@
 //! `docker ps` and `docker inspect` of the stand-in.
 
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 
 use serde_json::{Value, json};
@@ -61,7 +62,8 @@ pub fn ps(mode: &str) -> u8 {
 pub fn inspect(mode: &str, words: &[String]) -> u8 {
     let by_format = words.iter().any(|word| word.starts_with("--format") || word == "-f");
     let all = containers(mode);
-    let asked = all.iter().filter(|c| words.iter().any(|word| *word == c.id || *word == c.name));
+    let words: HashSet<&String> = words.iter().collect();
+    let asked = all.iter().filter(|c| words.contains(&c.id) || words.contains(&c.name));
     match by_format {
         true => printed(&asked.map(|container| row(container) + "\n").collect::<String>()),
         false => printed(&Value::Array(asked.map(whole).collect()).to_string()),

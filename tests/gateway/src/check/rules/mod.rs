@@ -4,6 +4,9 @@
 mod closing;
 mod connection;
 mod frames;
+mod heartbeat;
+mod retrying;
+mod support;
 
 use serde_json::json;
 
@@ -16,7 +19,13 @@ pub const NOT_CHECKED: &[(&str, &str)] = &[];
 
 /// All checks, by section.
 pub fn all() -> Vec<&'static Check> {
-    let sections: &[&'static [Check]] = &[connection::CHECKS, frames::CHECKS, closing::CHECKS];
+    let sections: &[&'static [Check]] = &[
+            connection::CHECKS,
+            frames::CHECKS,
+            heartbeat::CHECKS,
+            retrying::CHECKS,
+            closing::CHECKS,
+        ];
     sections.iter().flat_map(|section| section.iter()).collect()
 }
 

@@ -90,13 +90,18 @@ impl Dial {
 
     /// Answers 101, with more headers (each with its `\r\n`).
     pub async fn accept(mut self, headers: &str) -> io::Result<Session> {
+        self.switch(headers).await?;
+        Ok(Session::start(self.stream, self.request, self.number, self.trace))
+    }
+
+    /// The same, and leaves what comes then to [`Dial::read_to_end`].
+    pub async fn switch(&mut self, headers: &str) -> io::Result<()> {
         let accept = self.key();
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
         );
-        self.raw(answer.as_bytes()).await?;
-        Ok(Session::start(self.stream, self.request, self.number, self.trace))
+        self.raw(answer.as_bytes()).await
     }
 
     /// Answers another status, with more headers, and ends the connection.
@@ -111,6 +116,11 @@ impl Dial {
     pub async fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         let shown = String::from_utf8_lossy(bytes).trim_end().replace("\r\n", " | ");
         self.trace.note(From::Kit, self.number, &shown);
+        self.raw_quietly(bytes).await
+    }
+
+    /// The same without a line for it.
+    pub async fn raw_quietly(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await?;
         self.stream.flush().await
     }
@@ -128,6 +138,12 @@ impl Dial {
         let what = if ended { "ends the connection" } else { "(the connection stays)" };
         self.trace.note(From::Agent, self.number, what);
         ended.then_some(bytes)
+    }
+
+    /// Whether the agent has ended the connection, or does within this time.
+    pub async fn is_at_end(&mut self, within: Duration) -> bool {
+        let read = timeout(within, self.stream.read(&mut [0; 64])).await;
+        matches!(read, Ok(Ok(0) | Err(_)))
     }
 
     fn key(&self) -> String {
