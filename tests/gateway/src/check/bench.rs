@@ -55,6 +55,8 @@ pub struct Bench {
     current: Option<Session>,
     /// How often the agent's process was started by this bench.
     starts: u32,
+    /// Whether its process has just been started: its first dial is on the way.
+    is_new: bool,
 }
 
 impl Bench {
@@ -68,8 +70,8 @@ impl Bench {
         agent.set("VMKIT_GATEWAY_URL", Some(&url));
         agent.set("VMKIT_AGENT_TOKEN", Some(TOKEN));
         let folder = agent.folder().to_owned();
-        let (agent, tls, current, starts) = (Some(agent), None, None, 0);
-        Bench { shared, trace, listener, agent, folder, tls, current, starts }
+        let (agent, tls, current, starts, is_new) = (Some(agent), None, None, 0, false);
+        Bench { shared, trace, listener, agent, folder, tls, current, starts, is_new }
     }
 
     pub fn waiting(
@@ -79,8 +81,8 @@ impl Bench {
         folder: PathBuf,
         tls: Option<TlsAcceptor>,
     ) -> Bench {
-        let (agent, current, starts) = (None, None, 0);
-        Bench { shared, trace, listener, agent, folder, tls, current, starts }
+        let (agent, current, starts, is_new) = (None, None, 0, false);
+        Bench { shared, trace, listener, agent, folder, tls, current, starts, is_new }
     }
 
     /// A time of the protocol, by the clocks of this agent.
@@ -106,16 +108,14 @@ impl Bench {
     }
 
     /// Starts the agent anew, without anything that it remembers in memory, such as its back-off.
-    pub fn restart(&mut self) -> Outcome {
+    pub async fn restart(&mut self) -> Outcome {
         self.leave();
-        let agent = self.agent()?;
-        agent.kill();
+        self.agent()?.kill();
+        // Its last connection may still be on the way here.
+        tokio::time::sleep(Duration::from_millis(10)).await;
         self.listener.clear();
-        self.start()
-    }
-
-    pub fn start(&mut self) -> Outcome {
         self.starts += 1;
+        self.is_new = true;
         let fault = |error| Fault::Kit(format!("the agent can't be started: {error}"));
         self.agent()?.restart().map_err(fault)
     }
@@ -156,10 +156,17 @@ impl Bench {
         if self.agent.is_none() {
             return self.dial_within(self.by(70.0)).await;
         }
-        if is_patient && let Ok(dial) = self.dial_within(Duration::from_millis(250)).await {
+        let is_new = std::mem::take(&mut self.is_new);
+        if is_patient
+            && !is_new
+            && let Ok(dial) = self.dial_within(Duration::from_millis(250)).await
+        {
             return Ok(dial);
         }
-        self.restart()?;
+        if !is_new {
+            self.restart().await?;
+            self.is_new = false;
+        }
         let within = self.by(2.0) + Duration::from_secs(8);
         let dial = self.dial_within(within).await;
         dial.map_err(|fault| match (fault, &self.agent) {

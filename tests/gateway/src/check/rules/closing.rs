@@ -97,7 +97,7 @@ async fn goes_away(bench: &mut Bench) -> Outcome {
             ensure(Instant::now() < deadline, || format!("{name} does not end it"))?;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        bench.restart()?;
+        bench.restart().await?;
     }
     Ok(())
 }
@@ -157,6 +157,8 @@ async fn on_a_message_too_big(bench: &mut Bench) -> Outcome {
     session.bytes(&frame::encode(whole(frame::CONTINUATION), second)).await;
     match session.closed(AT_ONCE).await {
         Some(1009) => Ok(()),
-        other => broken(format!("close 1009 was due after it came in two fragments, not {other:?}")),
+        other => {
+            broken(format!("close 1009 was due after it came in two fragments, not {other:?}"))
+        }
     }
 }

@@ -42,7 +42,10 @@ async fn opens(bench: &mut Bench) -> Outcome {
     bench.accepted(dial).await.map(drop)
 }
 
-fn requests(shared: &Shared, look: impl Fn(&super::super::wire::dial::Request) -> Outcome) -> Outcome {
+fn requests(
+    shared: &Shared,
+    look: impl Fn(&super::super::wire::dial::Request) -> Outcome,
+) -> Outcome {
     let sessions = shared.sessions.lock();
     if sessions.is_empty() {
         return unreached("there was no session");
@@ -65,7 +68,8 @@ fn keeps_the_token(shared: &Shared) -> Outcome {
     let token = shared.token();
     requests(shared, |request| {
         let fields = request.head.lines().filter(|line| line.contains(token));
-        let mut odd = fields.filter(|line| !line.to_ascii_lowercase().starts_with("authorization:"));
+        let mut odd =
+            fields.filter(|line| !line.to_ascii_lowercase().starts_with("authorization:"));
         odd.next().map_or(Ok(()), |line| broken(format!("its request holds it: {line}")))
     })?;
     let sessions = shared.sessions.lock();
@@ -111,10 +115,9 @@ fn offers_nothing(shared: &Shared) -> Outcome {
 }
 
 async fn leaves_what_it_did_not_offer(bench: &mut Bench) -> Outcome {
-    for header in [
-        "Sec-WebSocket-Extensions: permessage-deflate\r\n",
-        "Sec-WebSocket-Protocol: vmkit\r\n",
-    ] {
+    for header in
+        ["Sec-WebSocket-Extensions: permessage-deflate\r\n", "Sec-WebSocket-Protocol: vmkit\r\n"]
+    {
         let mut dial = bench.dial().await?;
         dial.switch(header).await?;
         let named = header.trim_end();
@@ -154,14 +157,14 @@ async fn trusts_no_unknown_root(bench: &mut Bench) -> Outcome {
     let agent = bench.agent()?;
     agent.set("VMKIT_GATEWAY_URL", Some(&format!("wss://localhost:{port}{TARGET}")));
     agent.set("VMKIT_CA_FILE", Some(&other.display().to_string()));
-    bench.restart()?;
+    bench.restart().await?;
     let read = tls_bytes(bench, &acceptor).await?;
     ensure(read.is_empty(), || {
         format!("it sends to an unknown gateway: {}", shortened(&String::from_utf8_lossy(&read)))
     })?;
     // An agent without TLS would pass until here.
     bench.agent()?.set("VMKIT_CA_FILE", Some(&own.display().to_string()));
-    bench.restart()?;
+    bench.restart().await?;
     let read = tls_bytes(bench, &acceptor).await?;
     match read.starts_with(b"GET ") {
         true => Ok(()),
@@ -188,7 +191,7 @@ async fn stays_on_the_loopback(bench: &mut Bench) -> Outcome {
     let port = bench.listener.address.port();
     let agent = bench.agent()?;
     agent.set("VMKIT_GATEWAY_URL", Some(&format!("ws://0.0.0.0:{port}{TARGET}")));
-    bench.restart()?;
+    bench.restart().await?;
     bench.agent()?.let_end();
     match bench.connection(bench.by(1.0)).await {
         Ok(_) => broken(format!("it dials ws://0.0.0.0:{port}")),

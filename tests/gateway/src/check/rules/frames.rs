@@ -166,4 +166,3 @@ fn a_clients_frame(shared: &Shared) -> Outcome {
     }
     Ok(())
 }
-

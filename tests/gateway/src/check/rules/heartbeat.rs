@@ -25,11 +25,18 @@ async fn pings(bench: &mut Bench) -> Outcome {
     for count in 1..=2 {
         let seen = session.wait(period + SLACK, |log| log.pings().get(count - 1).copied()).await;
         let Some(at) = seen else {
-            return broken(format!("ping {count} did not come {:.1} s after", last.elapsed().as_secs_f64()));
+            return broken(format!(
+                "ping {count} did not come {:.1} s after",
+                last.elapsed().as_secs_f64()
+            ));
         };
         let after = at - last;
         ensure(after + early >= period, || {
-            format!("ping {count} came {:.2} s after, not {:.2}", after.as_secs_f64(), period.as_secs_f64())
+            format!(
+                "ping {count} came {:.2} s after, not {:.2}",
+                after.as_secs_f64(),
+                period.as_secs_f64()
+            )
         })?;
         last = at;
     }
@@ -105,15 +112,16 @@ async fn pong(session: &Session, payload: &[u8], within: Duration) -> Option<Vec
 async fn answers_pings(bench: &mut Bench) -> Outcome {
     let session = bench.session().await?;
     for container in ["kit-hang", "kit-wide", "kit-wide", "kit-wide"] {
-        let params = json!({"container": container, "lines": 5000, "stream": container != "kit-hang"});
+        let params =
+            json!({"container": container, "lines": 5000, "stream": container != "kit-hang"});
         session.send_request("logs_fetch", params).await;
     }
     for payload in [b"".as_slice(), b"payload", &[0xff; 125]] {
         match pong(&session, payload, bench.by(10.0)).await {
             None => return broken("no pong came while it was busy"),
-            Some(answer) => ensure(answer == payload, || {
-                format!("the pong has {} other bytes", answer.len())
-            })?,
+            Some(answer) => {
+                ensure(answer == payload, || format!("the pong has {} other bytes", answer.len()))?
+            }
         }
     }
     bench.leave();

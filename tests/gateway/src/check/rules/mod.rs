@@ -3,9 +3,14 @@
 
 mod closing;
 mod connection;
+mod errors;
 mod frames;
+mod growing;
 mod heartbeat;
+mod metrics;
+mod registering;
 mod retrying;
+mod rpc;
 mod support;
 
 use serde_json::json;
@@ -20,12 +25,17 @@ pub const NOT_CHECKED: &[(&str, &str)] = &[];
 /// All checks, by section.
 pub fn all() -> Vec<&'static Check> {
     let sections: &[&'static [Check]] = &[
-            connection::CHECKS,
-            frames::CHECKS,
-            heartbeat::CHECKS,
-            retrying::CHECKS,
-            closing::CHECKS,
-        ];
+        connection::CHECKS,
+        frames::CHECKS,
+        heartbeat::CHECKS,
+        retrying::CHECKS,
+        closing::CHECKS,
+        rpc::CHECKS,
+        errors::CHECKS,
+        registering::CHECKS,
+        metrics::CHECKS,
+        growing::CHECKS,
+    ];
     sections.iter().flat_map(|section| section.iter()).collect()
 }
 
@@ -36,7 +46,9 @@ pub async fn warm_up(bench: &mut Bench) -> Outcome {
     bench.ask(&session, "logs_fetch", json!({"container": "kit-plain"}), 2.0).await?;
     let streamed = json!({"container": "kit-plain", "stream": true});
     bench.ask(&session, "logs_fetch", streamed, 2.0).await?;
-    bench.ask(&session, "logs_fetch", json!({"container": "kit-gone"}), 2.0).await?;
+    for container in ["kit-gone", "kit-no-driver", "kit-down"] {
+        bench.ask(&session, "logs_fetch", json!({"container": container}), 2.0).await?;
+    }
     bench.ask(&session, "kit_unknown", json!({}), 2.0).await?;
     session.text("{").await;
     bench.still_serves(&session).await

@@ -77,7 +77,7 @@ async fn without_end(bench: &mut Bench) -> Outcome {
     for (name, ending) in &endings {
         if bench.agent().is_ok() {
             // With a back-off that begins anew, it has to dial within a second.
-            bench.restart()?;
+            bench.restart().await?;
         }
         end(bench, ending).await?;
         let limit = if bench.agent().is_ok() { bench.by(1.0) } else { bench.by(60.0) };
@@ -104,7 +104,7 @@ async fn refusals(bench: &mut Bench, count: usize) -> Outcome<Vec<Duration>> {
 
 async fn a_random_part(bench: &mut Bench) -> Outcome {
     if bench.agent().is_ok() {
-        bench.restart()?;
+        bench.restart().await?;
     }
     let waits = refusals(bench, 6).await?;
     let limits: Vec<Duration> = (0..6).map(|n| bench.time(f64::from(1 << n))).collect();
@@ -131,7 +131,10 @@ async fn sets_the_limit_back(bench: &mut Bench) -> Outcome {
     session.drop_connection();
     match bench.connection(bench.time(1.0) + Duration::from_millis(700)).await {
         Ok(_) => Ok(()),
-        Err(_) => broken(format!("{:.1} s after the session it has not dialled", ended.elapsed().as_secs_f64())),
+        Err(_) => broken(format!(
+            "{:.1} s after the session it has not dialled",
+            ended.elapsed().as_secs_f64()
+        )),
     }
 }
 
@@ -141,7 +144,11 @@ async fn not_before(bench: &mut Bench, from: Instant, least: Duration, after: &s
     let connection = connection.map_err(|_| Fault::Unreached(format!("no dial after {after}")))?;
     let waited = connection.at.saturating_duration_since(from);
     ensure(waited + EARLY >= least, || {
-        format!("it dialled {:.2} s after {after}, not after {:.2} s", waited.as_secs_f64(), least.as_secs_f64())
+        format!(
+            "it dialled {:.2} s after {after}, not after {:.2} s",
+            waited.as_secs_f64(),
+            least.as_secs_f64()
+        )
     })
 }
 
@@ -207,7 +214,7 @@ async fn reads_its_token_again(bench: &mut Bench) -> Outcome {
         let agent = bench.agent()?;
         agent.set("VMKIT_AGENT_TOKEN", None);
         agent.set("CREDENTIALS_DIRECTORY", Some(&folder.display().to_string()));
-        bench.restart()?;
+        bench.restart().await?;
         let dial = bench.dial_within(Duration::from_secs(8)).await?;
         write(SECOND_TOKEN.trim_start_matches("Bearer "))?;
         dial.refuse(status, "").await?;

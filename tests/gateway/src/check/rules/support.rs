@@ -49,7 +49,12 @@ pub fn shown(message: &Message) -> String {
 }
 
 /// Asks with params that are JSON text, and any id.
-pub async fn ask_text(bench: &Bench, session: &Session, method: &str, params: &str) -> Outcome<Message> {
+pub async fn ask_text(
+    bench: &Bench,
+    session: &Session,
+    method: &str,
+    params: &str,
+) -> Outcome<Message> {
     let id = session.next_id();
     session.request_as(&id, method, params).await;
     bench.answer_to(session, &id, 2.0).await
