@@ -13,6 +13,7 @@ use super::agent::Agent;
 use super::arguments::Arguments;
 use super::downloads::Downloads;
 use super::fault::{Fault, Outcome, broken, unreached};
+use super::rules::trials::Story;
 use super::wire::dial::{Dial, Origin, Stream};
 use super::wire::listener::{Connection, Listener};
 use super::wire::message::Message;
@@ -57,6 +58,8 @@ pub struct Bench {
     starts: u32,
     /// Whether its process has just been started: its first dial is on the way.
     is_new: bool,
+    /// What the checks of upgrades have seen together.
+    pub story: Option<Outcome<Arc<Story>>>,
 }
 
 impl Bench {
@@ -70,8 +73,9 @@ impl Bench {
         agent.set("VMKIT_GATEWAY_URL", Some(&url));
         agent.set("VMKIT_AGENT_TOKEN", Some(TOKEN));
         let folder = agent.folder().to_owned();
-        let (agent, tls, current, starts, is_new) = (Some(agent), None, None, 0, false);
-        Bench { shared, trace, listener, agent, folder, tls, current, starts, is_new }
+        let (agent, tls, current, starts, is_new, story) =
+            (Some(agent), None, None, 0, false, None);
+        Bench { shared, trace, listener, agent, folder, tls, current, starts, is_new, story }
     }
 
     pub fn waiting(
@@ -81,8 +85,8 @@ impl Bench {
         folder: PathBuf,
         tls: Option<TlsAcceptor>,
     ) -> Bench {
-        let (agent, current, starts, is_new) = (None, None, 0, false);
-        Bench { shared, trace, listener, agent, folder, tls, current, starts, is_new }
+        let (agent, current, starts, is_new, story) = (None, None, 0, false, None);
+        Bench { shared, trace, listener, agent, folder, tls, current, starts, is_new, story }
     }
 
     /// A time of the protocol, by the clocks of this agent.

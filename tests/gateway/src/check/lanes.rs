@@ -11,15 +11,16 @@ pub const MAIN: &str = "main";
 pub fn prepare(lane: &str, agent: &Agent) {
     match lane {
         "upgrades off" => agent.set("VMKIT_UPGRADES", Some("off")),
-        "trials" => agent.set("VMKIT_UPGRADE_PROBATION_SECS", Some("4")),
+        lane if lane.starts_with("trial") => agent.set("VMKIT_UPGRADE_PROBATION_SECS", Some("4")),
         _ => {}
     }
 }
 
 /// Whether an agent that somebody else has started can be in this lane.
 pub fn is_possible(lane: &str, bench: &Bench) -> Outcome {
-    let special = ["upgrades off", "trials", "upgrades", "public key"];
-    if special.contains(&lane) { bench.agent().map(drop) } else { Ok(()) }
+    let special = ["upgrades off", "trial", "public key"];
+    let is_special = special.iter().any(|beginning| lane.starts_with(beginning));
+    if is_special { bench.agent().map(drop) } else { Ok(()) }
 }
 
 /// Whether a lane waits for the long clocks of the protocol.

@@ -110,7 +110,7 @@ async fn bench(shared: &Arc<Shared>, lane: &str) -> std::result::Result<Bench, S
         .map_err(|error| format!("the stand-in for docker can't be written: {error}"))?;
     let agent = Agent::new(scratch, &shared.arguments.command)
         .map_err(|error| format!("the agent can't be copied: {error}"))?;
-    agent.set("VMKIT_INSTANCE_ID", Some(&format!("vmkit-check-{lane}")));
+    agent.set("VMKIT_INSTANCE_ID", Some(&format!("vmkit-check-{}", lane.replace(' ', "-"))));
     lanes::prepare(lane, &agent);
     Ok(Bench::with_agent(shared.clone(), trace, listener, agent))
 }

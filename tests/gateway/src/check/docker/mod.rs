@@ -67,6 +67,11 @@ pub fn end_container(folder: &Path, name: &str) -> io::Result<()> {
     fs::write(folder.join(format!("{name}.ended")), "")
 }
 
+/// The time of a line of `kit-many`.
+pub fn stamp_of(line: usize) -> String {
+    logs::stamp(logs::FIRST + logs::STEP * line as i128)
+}
+
 /// Is docker: with the arguments after [`COMMAND`].
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut words: Vec<String> =

@@ -4,14 +4,19 @@
 mod closing;
 mod connection;
 mod errors;
+mod follow;
 mod frames;
 mod growing;
 mod heartbeat;
+mod logs;
 mod metrics;
 mod registering;
+mod releases;
 mod retrying;
 mod rpc;
 mod support;
+pub mod trials;
+mod upgrades;
 
 use serde_json::json;
 
@@ -34,6 +39,10 @@ pub fn all() -> Vec<&'static Check> {
         errors::CHECKS,
         registering::CHECKS,
         metrics::CHECKS,
+        logs::CHECKS,
+        follow::CHECKS,
+        upgrades::CHECKS,
+        trials::CHECKS,
         growing::CHECKS,
     ];
     sections.iter().flat_map(|section| section.iter()).collect()

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::timeout;
 
@@ -13,6 +13,8 @@ use super::trace::{From, Trace};
 
 /// Connections that wait to be looked at. An agent has one at a time.
 const WAITING: usize = 64;
+/// Bytes that the kernel takes for the kit.
+const RECEIVED: u32 = 64 * 1024;
 
 /// A TCP connection that nobody has answered yet.
 pub struct Connection {
@@ -29,7 +31,12 @@ pub struct Listener {
 
 impl Listener {
     pub async fn bind(address: SocketAddr, trace: Trace) -> io::Result<Listener> {
-        let listener = TcpListener::bind(address).await?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        // Small: an agent whose gateway does not read soon finds that it can't write.
+        socket.set_recv_buffer_size(RECEIVED)?;
+        socket.bind(address)?;
+        let listener = socket.listen(64)?;
         let address = listener.local_addr()?;
         let (send, connections) = channel(WAITING);
         static NUMBER: AtomicU32 = AtomicU32::new(1);
