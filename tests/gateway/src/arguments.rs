@@ -14,6 +14,7 @@ use crate::access::scope::Scopes;
 use crate::access::secret::{Hash, Kind};
 use crate::access::tokens::Command;
 use crate::agents::register::InstanceId;
+use crate::check;
 use crate::gateway::Clocks;
 use crate::net::places::Limits;
 use crate::net::tls;
@@ -26,6 +27,7 @@ usage: gateway [OPTIONS]
        gateway token add --data DIR --name NAME --agent [--instance ID]
        gateway token list --data DIR
        gateway token revoke --data DIR ID
+       gateway check [OPTIONS] [-- AGENT [ARGUMENTS]]   (see gateway check --help)
 
   --data DIR          keep everything there, for the next start too (default: in memory)
   --listen ADDRESS    listen here (default 127.0.0.1:0: loopback, a free port)
@@ -63,6 +65,7 @@ const NAME_LIMIT: usize = 100;
 pub enum Parsed {
     Help,
     Token { data: PathBuf, command: Command },
+    Check(check::arguments::Parsed),
     Run(Box<Arguments>),
 }
 
@@ -95,10 +98,13 @@ struct Options {
 
 pub fn parse() -> Result<Parsed, String> {
     let mut arguments = std::env::args_os();
-    let is_token = arguments.nth(1).is_some_and(|word| word == "token");
-    let parsed = match is_token {
-        true => token(lexopt::Parser::from_args(arguments)),
-        false => run(lexopt::Parser::from_env()),
+    let word = arguments.nth(1);
+    let parsed = match word.as_ref().and_then(|word| word.to_str()) {
+        Some("token") => token(lexopt::Parser::from_args(arguments)),
+        Some("check") => {
+            check::arguments::parse(lexopt::Parser::from_args(arguments)).map(Parsed::Check)
+        }
+        _ => run(lexopt::Parser::from_env()),
     };
     parsed.map_err(|error| format!("{error}; see gateway --help"))
 }

@@ -8,6 +8,7 @@
 //!                          access/   API keys, agent tokens, scopes
 //!                          store/    SQLite: instances, events, history, keys
 //!                          net/      TCP, TLS, limits of connections
+//! gateway check  ──>       check/    the conformance kit, with a server of its own
 //! ```
 //!
 //! - `run` starts all of it, keeps it up and ends it; `gateway` what all parts share
@@ -20,6 +21,7 @@ pub mod access;
 pub mod agents;
 pub mod api;
 pub mod arguments;
+pub mod check;
 pub mod clock;
 pub mod commands;
 pub mod gateway;
