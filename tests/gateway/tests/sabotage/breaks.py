@@ -27,7 +27,7 @@ BREAKS = {
     "A-BEAT-4": "answers a ping with a pong of another payload",
     "A-BEAT-5": "answers a ping after 1 s",
     "A-RETRY-1": "does not dial again after a close code from 4000 on, but 4409",
-    "A-RETRY-2": "dials again at once",
+    "A-RETRY-2": "waits the whole limit, no random part of it",
     "A-RETRY-3": "keeps the long limit after a session of 60 s, and waits all of it",
     "A-RETRY-4": "does not heed Retry-After",
     "A-RETRY-5": "does not heed data.retry_after",

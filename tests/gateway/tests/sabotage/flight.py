@@ -40,6 +40,12 @@ class Flight:
         if self._waiting is not None:
             self._waiting.append(request)
             return
+        if broken("A-FOL-6") and self._follows.count and request.method != "logs_cancel":
+            asyncio.get_running_loop().call_later(2, self._start, request)
+            return
+        self._start(request)
+
+    def _start(self, request: rpc.Request) -> None:
         call = Call(request, self._session, self._line)
         try:
             self._begin(call, rpc.params_of(request))
@@ -86,7 +92,8 @@ class Flight:
 
     async def _serve(self, call: Call, handler: Handler) -> None:
         try:
-            await self._hold_back(call)
+            if broken("A-UPG-5"):
+                await self._upgrades.idle()
             if broken("A-RPC-10") and call.request.method == "logs_fetch":
                 async with self._one_log:
                     result = await handler(call)
@@ -99,9 +106,3 @@ class Flight:
             call.fail(failure.error())
         except rpc.RpcError as error:
             call.fail(error)
-
-    async def _hold_back(self, call: Call) -> None:
-        if broken("A-FOL-6") and self._follows.count:
-            await asyncio.sleep(2)
-        if broken("A-UPG-5"):
-            await self._upgrades.idle()

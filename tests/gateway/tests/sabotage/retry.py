@@ -31,7 +31,6 @@ class Retry:
         """`asked`: the gateway does not want to be dialed earlier, in seconds of the protocol."""
         limit = min(BASE * 2**self._failures, CAP)
         self._failures = min(self._failures + 1, 30)
-        part = 1.0 if self._whole else random.random()
+        part = 1.0 if self._whole or broken("A-RETRY-2") else random.random()
         self._whole = False
-        wait = 0.02 if broken("A-RETRY-2") else scaled(limit) * part
-        return wait + scaled(min(asked, ASKED_CAP))
+        return scaled(limit * part + min(asked, ASKED_CAP))

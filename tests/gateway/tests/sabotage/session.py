@@ -211,15 +211,17 @@ class Session:
         period = scaled(2 * PING_PERIOD if broken("A-BEAT-1") else PING_PERIOD)
         patience = scaled(PING_PATIENCE)
         due = loop.time() + period
-        while not self._closing:
+        while True:
             await asyncio.sleep(due - loop.time())
             due += period
+            if self._closing:
+                return
             left = self._ping = loop.create_future()
             self._control(frames.frame(frames.PING, b""), left)
             if not await _within(left, None if broken("A-BEAT-3") else patience):
-                return self.drop("the gateway does not read: a ping could not be sent")
+                self.drop("the gateway does not read: a ping could not be sent")
             if not await _within(self._heard.wait(), patience) and not broken("A-BEAT-2"):
-                return self.drop("the gateway did not answer a ping")
+                self.drop("the gateway did not answer a ping")
 
 
 async def _within(event, limit: float | None) -> bool:
