@@ -90,7 +90,8 @@ async def take(settings: Settings) -> str:
         after = _processors()
         # Whatever docker does.
         patience = scaled(PATIENCE - SAMPLE)
-        await asyncio.wait_for(asked, None if broken("A-MET-5") else patience)
+        async with asyncio.timeout(None if broken("A-MET-5") else patience):
+            await asked
     except TimeoutError:
         found.why = f"docker: no answer within {PATIENCE} s: the daemon hangs"
     except docker.Failure as failure:

@@ -8,7 +8,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import frames
 from breaks import broken
@@ -220,13 +220,17 @@ class Session:
             self._control(frames.frame(frames.PING, b""), left)
             if not await _within(left, None if broken("A-BEAT-3") else patience):
                 self.drop("the gateway does not read: a ping could not be sent")
+                return
             if not await _within(self._heard.wait(), patience) and not broken("A-BEAT-2"):
                 self.drop("the gateway did not answer a ping")
+                return
 
 
-async def _within(event, limit: float | None) -> bool:
+async def _within(event: Awaitable[object], limit: float | None) -> bool:
+    # Not `wait_for`, which may swallow the end of the session.
     try:
-        await asyncio.wait_for(event, limit)
+        async with asyncio.timeout(limit):
+            await event
     except TimeoutError:
         return False
     return True
