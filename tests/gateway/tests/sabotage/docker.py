@@ -50,9 +50,11 @@ async def started(
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        # A grandchild may hold the pipes: nobody waits for their end.
+        # The number of a process that has ended may be another's by now.
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        # A grandchild may hold the pipes: nobody waits for their end. Only the transport closes them.
         process._transport.close()
 
 

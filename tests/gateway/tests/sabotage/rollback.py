@@ -2,6 +2,7 @@
 own and outlives the agent, and the agent's own part at its start.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -62,7 +63,8 @@ def guard(installed: str) -> None:
     if command := os.environ.get("VMKIT_RESTART_CMD"):
         subprocess.run(["/bin/sh", "-c", command], check=False)
         return
-    os.kill(now["pid"], signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(now["pid"], signal.SIGTERM)
     os.execv(installed, [installed, *options()])
 
 
