@@ -6,8 +6,6 @@ mod connected;
 mod handover;
 mod confirmation;
 mod retries;
-mod backoff;
-mod repeats;
 
 use std::io;
 use std::rc::Rc;

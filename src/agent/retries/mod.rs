@@ -1,10 +1,13 @@
 //! From a failure to the next attempt: how long the loop waits, and whether the failure is logged.
 
+mod backoff;
+mod repeats;
+
 use std::time::{Duration, Instant};
 
-use super::backoff::{self, Backoff};
-use super::repeats::Repeats;
 use crate::logging::SESSION;
+use backoff::Backoff;
+use repeats::Repeats;
 
 #[derive(Default)]
 pub struct Retries {
