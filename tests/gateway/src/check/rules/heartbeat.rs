@@ -25,13 +25,18 @@ async fn pings(bench: &mut Bench) -> Outcome {
     session.wait(within, |log| log.pings().get(2).copied()).await;
     let seen = session.see(|log| log.pings());
     let times: Vec<f64> = seen.iter().map(|at| (*at - session.began()).as_secs_f64()).collect();
-    let told = || format!("pings came after {times:.2?} s, one is due every {:.2} s", period.as_secs_f64());
+    let told = || {
+        format!("pings came after {times:.2?} s, one is due every {:.2} s", period.as_secs_f64())
+    };
     let mut last = session.began();
     for at in &seen {
         ensure(*at - last + early >= period, told)?;
         last = *at;
     }
-    ensure(seen.len() >= 3 && *seen.first().unwrap_or(&last) <= session.began() + period + SLACK, told)
+    ensure(
+        seen.len() >= 3 && *seen.first().unwrap_or(&last) <= session.began() + period + SLACK,
+        told,
+    )
 }
 
 async fn ping_after(bench: &Bench, session: &Session, count: usize) -> Outcome<Instant> {

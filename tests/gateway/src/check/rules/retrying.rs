@@ -107,8 +107,7 @@ async fn a_random_part(bench: &mut Bench) -> Outcome {
         bench.restart().await?;
     }
     let waits = refusals(bench, 7).await?;
-    let limits: Vec<Duration> =
-        (0..7).map(|n| bench.time(f64::from(1 << n).min(60.0))).collect();
+    let limits: Vec<Duration> = (0..7).map(|n| bench.time(f64::from(1 << n).min(60.0))).collect();
     let told = || format!("it waited {waits:.2?}, the limits were {limits:.2?}");
     let is_known = bench.agent().is_ok();
     let over = waits.iter().zip(&limits).any(|(wait, limit)| *wait > *limit + SLACK);
