@@ -6,8 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -20,6 +20,11 @@ const RESTART: &str = "restart";
 const LOOK: Duration = Duration::from_millis(10);
 /// An agent that is asked to stop and does not is killed.
 const STOP: Duration = Duration::from_secs(4);
+
+/// util-linux has it; other machines do without.
+static HAS_SETPRIV: LazyLock<bool> = LazyLock::new(|| {
+    Command::new("setpriv").arg("--version").output().is_ok_and(|run| run.status.success())
+});
 
 pub struct Agent {
     inner: Arc<Inner>,
@@ -135,7 +140,14 @@ impl Inner {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(self.installed());
+        // So the agent ends with the kit also where the kit is killed.
+        let mut command = match *HAS_SETPRIV {
+            true => Command::new("setpriv"),
+            false => Command::new(self.installed()),
+        };
+        if *HAS_SETPRIV {
+            command.args(["--pdeathsig", "KILL", "--"]).arg(self.installed());
+        }
         command.args(&self.arguments).env_clear().envs(&*self.environment.lock());
         command.stdin(Stdio::null()).stdout(Stdio::null()).current_dir("/");
         command

@@ -236,10 +236,14 @@ impl Bench {
         let asked = Instant::now();
         match session.response(id, self.by(seconds) + Duration::from_secs(3)).await {
             Some(response) => Ok(response),
-            None => broken(format!(
-                "no answer to the request {id} within {:.1} s",
-                asked.elapsed().as_secs_f64()
-            )),
+            None => {
+                let ended = session.see(|log| log.end.as_ref().map(|(_, how)| how.clone()));
+                let ended = ended.map_or(String::new(), |how| format!("; the agent {how}"));
+                broken(format!(
+                    "no answer to the request {id} within {:.1} s{ended}",
+                    asked.elapsed().as_secs_f64()
+                ))
+            }
         }
     }
 

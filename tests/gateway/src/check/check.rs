@@ -23,6 +23,13 @@ pub struct Check {
     pub run: Run,
 }
 
+impl Check {
+    /// Whether it only looks at what was said for other checks.
+    pub fn is_passive(&self) -> bool {
+        matches!(self.run, Run::Passive(_))
+    }
+}
+
 /// A table of checks: `"A-X-1" in "lane" => function` for those that act, and `"A-X-2" => function` for
 /// those that only look.
 macro_rules! checks {

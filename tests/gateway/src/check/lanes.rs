@@ -11,7 +11,7 @@ pub const MAIN: &str = "main";
 pub fn prepare(lane: &str, agent: &Agent) {
     match lane {
         "upgrades off" => agent.set("VMKIT_UPGRADES", Some("off")),
-        lane if lane.starts_with("trial") => agent.set("VMKIT_UPGRADE_PROBATION_SECS", Some("4")),
+        lane if lane.starts_with("trial") => agent.set("VMKIT_UPGRADE_PROBATION_SECS", Some("5")),
         _ => {}
     }
 }

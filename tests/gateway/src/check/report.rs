@@ -184,7 +184,11 @@ pub fn list() -> String {
         let how = match (reason, id.starts_with("G-")) {
             (Some((_, why)), _) => format!("not checked: {why}"),
             (None, true) => "not checked: it binds the gateway".to_owned(),
-            (None, false) if checks.iter().any(|check| check.id == id) => "checked".to_owned(),
+            (None, false) if checks.iter().any(|check| check.id == id) => {
+                let part = rules::NOT_REACHED.iter().find(|(listed, _)| *listed == id);
+                let part = part.map(|(_, why)| format!(", but not {why}"));
+                format!("checked{}", part.unwrap_or_default())
+            }
             (None, false) => "without a check".to_owned(),
         };
         let _ = writeln!(text, "{id:<10} {level:<6} {how}\n           {sentence}");

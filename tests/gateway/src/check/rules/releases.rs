@@ -59,7 +59,8 @@ impl Release {
         let said = Command::new(path).arg("--version").output();
         let said = said.map_err(|error| fault(error.to_string()))?.stdout;
         let said = String::from_utf8_lossy(&said).trim().to_owned();
-        match said.strip_prefix("vmkit-agent ") {
+        // A build may name its commit behind the version.
+        match said.strip_prefix("vmkit-agent ").and_then(|rest| rest.split(' ').next()) {
             Some(version) => Ok(Release { version: version.to_owned(), bytes: Arc::new(bytes) }),
             None => Err(fault(format!("--version says {said:?}"))),
         }

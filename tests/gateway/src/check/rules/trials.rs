@@ -21,7 +21,7 @@ pub const CHECKS: &[Check] = checks![
     "A-UPG-16" in "trial" => tells_the_cause,
 ];
 
-/// The download, `--version`, the restart; and the trial of 4 s that [`super::super::lanes`] sets.
+/// The download, `--version`, the restart; and the trial of 5 s that [`super::super::lanes`] sets.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was seen of an upgrade to a binary that ends at once, and of its roll-back.
