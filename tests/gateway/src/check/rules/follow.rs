@@ -216,7 +216,7 @@ async fn counts_what_it_left_out(bench: &mut Bench) -> Outcome {
         return broken("no chunk of the follow came");
     }
     session.set(Habit::Read, false);
-    let pause = bench.time(20.0).min(Duration::from_secs(2));
+    let pause = bench.time(10.0).min(Duration::from_secs(2));
     tokio::time::sleep(pause).await;
     session.set(Habit::Read, true);
     let dropped =

@@ -78,13 +78,13 @@ async fn drops_a_gateway_that_does_not_read(bench: &mut Bench) -> Outcome {
     let (mut last, mut sent) = (Instant::now(), 0);
     while first.elapsed() < limit {
         // Enough for every buffer between the two.
-        if sent < 20 || last.elapsed() > bench.time(3.0) && sent < 60 {
+        if sent < 4 || last.elapsed() > bench.time(3.0) && sent < 60 {
             let params = json!({"container": "kit-wide", "lines": 5000, "stream": true});
             session.send_request("logs_fetch", params).await;
             (last, sent) = (Instant::now(), sent + 1);
         }
         session.send(whole(frame::PONG), b"something").await;
-        let wait = if sent < 20 { Duration::ZERO } else { bench.time(1.0) };
+        let wait = if sent < 4 { Duration::ZERO } else { bench.time(1.0) };
         // It is gone when it dials again.
         if bench.connection(wait).await.is_ok() {
             return Ok(());
