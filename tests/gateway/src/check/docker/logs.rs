@@ -194,7 +194,7 @@ fn flood(options: &Options) -> u8 {
     let padding = "f".repeat(200);
     let count = if options.follow { usize::MAX } else { options.tail.min(1000) };
     for number in 0..count {
-        if number % 200 == 199 {
+        if number % 400 == 399 {
             // Some megabytes a second: enough for a gateway that does not read, and not all of the machine.
             let _ = out.flush();
             sleep(Duration::from_millis(5));

@@ -218,7 +218,7 @@ async fn reads_its_token_again(bench: &mut Bench) -> Outcome {
         let dial = bench.dial_within(Duration::from_secs(8)).await?;
         write(SECOND_TOKEN.trim_start_matches("Bearer "))?;
         dial.refuse(status, "").await?;
-        let dial = bench.dial_within(bench.by(2.0)).await?;
+        let dial = bench.redial().await?;
         let token = dial.request.header("Authorization").to_owned();
         // The scheme is A-CONN-2's.
         let is_second = token.split(' ').next_back() == SECOND_TOKEN.split(' ').next_back();

@@ -80,7 +80,7 @@ async fn tell(bench: &mut Bench) -> Outcome<Story> {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     told_first = rolled_back(&session);
     bench.leave();
-    let dial = bench.dial_within(bench.by(4.0)).await?;
+    let dial = bench.redial().await?;
     let session = bench.accepted(dial).await?;
     tokio::time::sleep(Duration::from_millis(800)).await;
     let told = [told_first, rolled_back(&session)];
@@ -141,7 +141,7 @@ async fn goes_on_without_its_session(bench: &mut Bench) -> Outcome {
     session.send_request("agent_upgrade", release.params(&url)).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     session.drop_connection();
-    let dial = bench.dial_within(bench.by(2.0)).await?;
+    let dial = bench.redial().await?;
     let session = bench.accepted(dial).await?;
     let answer = upgrade(bench, &session, release.params(&url)).await?;
     // Which error it is, is A-UPG-6's.

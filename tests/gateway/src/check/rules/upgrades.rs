@@ -230,7 +230,7 @@ fn offer(
     Ok(release.params(&url))
 }
 
-async fn expect_upgrading(bench: &Bench, session: &Session, params: Value, what: &str) -> Outcome {
+async fn expect_upgrading(session: &Session, params: Value, what: &str) -> Outcome {
     let id = session.send_request("agent_upgrade", params).await;
     match session.response(&id, Duration::from_secs(60)).await {
         Some(answer) => ensure(answer.code().is_none(), || format!("{what}: {}", shown(&answer))),
@@ -258,7 +258,7 @@ async fn wants_the_comment(bench: &mut Bench) -> Outcome {
         expect_code(&answer, WRONG_SUM, &format!("a signature with the comment {comment:?}"))?;
     }
     let params = offer(bench, &signer, &release, Some(&right))?;
-    expect_upgrading(bench, &session, params, "a signature with the right comment").await
+    expect_upgrading(&session, params, "a signature with the right comment").await
 }
 
 async fn wants_no_lower_version(bench: &mut Bench) -> Outcome {
@@ -271,6 +271,5 @@ async fn wants_no_lower_version(bench: &mut Bench) -> Outcome {
         expect_code(&answer, FORBIDDEN, &format!("a lower version with the comment {comment:?}"))?;
     }
     let params = offer(bench, &signer, &release, Some(&format!("{right} replaces {running}")))?;
-    expect_upgrading(bench, &session, params, "a lower version that may replace the running one")
-        .await
+    expect_upgrading(&session, params, "a lower version that may replace the running one").await
 }
