@@ -148,7 +148,8 @@ async fn goes_on_without_its_session(bench: &mut Bench) -> Outcome {
     ensure(answer.code().is_some(), || {
         format!("the upgrade of the lost session has ended: {}", shown(&answer))
     })?;
-    match session.closed(PATIENCE).await {
+    // It restarts the agent in the end.
+    match session.ended(PATIENCE).await {
         Some(_) => Ok(()),
         None => broken("the upgrade of the lost session did not come to its end"),
     }
