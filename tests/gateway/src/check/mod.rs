@@ -10,7 +10,7 @@
 mod agent;
 pub mod arguments;
 mod bench;
-mod check;
+
 pub mod docker;
 mod downloads;
 mod fault;
@@ -19,6 +19,7 @@ mod report;
 pub mod rules;
 mod run;
 mod scratch;
+mod table;
 pub mod sentences;
 mod wire;
 
