@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -28,6 +29,7 @@ static HAS_SETPRIV: LazyLock<bool> = LazyLock::new(|| {
 
 pub struct Agent {
     inner: Arc<Inner>,
+    supervisor: Option<JoinHandle<()>>,
 }
 
 struct Inner {
@@ -58,8 +60,9 @@ impl Agent {
         install(program.as_ref(), &inner.installed())?;
         let supervisor = inner.clone();
         // A thread: it also has to work while a check keeps tokio busy, and it reaps.
-        std::thread::Builder::new().name("supervisor".into()).spawn(move || supervisor.watch())?;
-        Ok(Agent { inner })
+        let supervisor =
+            Builder::new().name("supervisor".into()).spawn(move || supervisor.watch())?;
+        Ok(Agent { inner, supervisor: Some(supervisor) })
     }
 
     pub fn folder(&self) -> &Path {
@@ -131,6 +134,10 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.inner.over.store(true, Ordering::Relaxed);
         self.kill();
+        // It holds the folder too, which has to be gone before this process ends.
+        if let Some(supervisor) = self.supervisor.take() {
+            let _ = supervisor.join();
+        }
     }
 }
 
