@@ -138,6 +138,7 @@ impl Drop for Agent {
         if let Some(supervisor) = self.supervisor.take() {
             let _ = supervisor.join();
         }
+        end_all_of(self.folder());
     }
 }
 
@@ -211,6 +212,23 @@ impl Inner {
             }
             drop(child);
             std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Ends what an agent has left behind: whoever watches over a trial goes on without it, and would write
+/// its state into a folder that is gone.
+fn end_all_of(folder: &Path) {
+    let place = folder.display().to_string() + "/";
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for pid in pids.filter(|pid| *pid != std::process::id().cast_signed()) {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.split('\0').any(|word| word.starts_with(&place))
+            && let Some(pid) = Pid::from_raw(pid)
+        {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }
