@@ -56,6 +56,10 @@ impl Store {
             Some(folder) => Place::folder(folder)?,
             None => Place::memory()?,
         };
+        Store::open_at(&place).map_err(|error| error.at(folder))
+    }
+
+    fn open_at(place: &Place) -> Result<(Store, Vec<Record>)> {
         let lock = place.lock()?;
         let mut connection = place.open()?;
         migrate(&mut connection)?;
@@ -63,7 +67,7 @@ impl Store {
         let queue = Arc::new(Queue::default());
         let (committed, last_committed) = watch::channel(events::last_id(&connection)?);
         let (changed_outside, changed) = watch::channel(());
-        let readers = Readers::open(&place)?;
+        let readers = Readers::open(place)?;
         let writer =
             Writer { connection, queue: queue.clone(), numbers, committed, changed_outside };
         let thread = thread::Builder::new().name("store".to_owned()).spawn(|| writer.run());
