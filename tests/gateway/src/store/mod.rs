@@ -31,7 +31,7 @@ use events::{EventId, Page, StoredEvent};
 use history::{History, Range};
 use keys::Key;
 use place::{Place, migrate};
-use queue::{Batch, Queue};
+use queue::Queue;
 use readers::Readers;
 use writer::Writer;
 
@@ -85,14 +85,7 @@ impl Store {
 
     /// An event, and the record as it is after it, in one transaction.
     pub fn keep(&self, events: Vec<Event>, record: Option<&Record>) {
-        let record = record.map(|record| (record.register.instance_id.clone(), record.clone()));
-        self.0.queue.add(|batch: &mut Batch| {
-            batch.events.extend(events);
-            if let Some((id, record)) = record {
-                batch.forgotten.remove(&id);
-                batch.records.insert(id, record);
-            }
-        });
+        self.0.queue.keep(events, record.cloned());
     }
 
     pub fn snapshot(&self, id: InstanceId, snapshot: Arc<Snapshot>) {
