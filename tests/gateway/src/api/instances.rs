@@ -18,6 +18,10 @@ use crate::gateway::Gateway;
 
 const LIMIT: usize = 100;
 const HIGHEST_LIMIT: usize = 1000;
+/// Of a page in bytes, about: one that would be larger ends before its limit.
+const WEIGHT: usize = 1 << 20;
+/// Of an instance.
+const LEAST: usize = 1024;
 /// Of one request's label filters.
 const FILTERS: usize = 16;
 
@@ -94,12 +98,27 @@ pub fn page(
         };
         labels.iter().all(has)
     };
-    let mut instances: Vec<Summary> = gateway.agents.read(|fleet| {
-        let found = fleet.after(after).filter(has_labels).take(limit + 1);
-        found.map(|record| Summary::of(record, now)).collect()
+    let (mut instances, mut weight, mut more) = (Vec::new(), 0, false);
+    gateway.agents.read(|fleet| {
+        for record in fleet.after(after).filter(has_labels) {
+            weight += self::weight(record);
+            more = instances.len() == limit || (weight > WEIGHT && !instances.is_empty());
+            if more {
+                break;
+            }
+            instances.push(Summary::of(record, now));
+        }
     });
-    let more = instances.len() > limit;
-    instances.truncate(limit);
-    let next = instances.last().filter(|_| more).map(|last| last.common.id.clone());
+    let next = instances.last().filter(|_| more).map(|last: &Summary| last.common.id.clone());
     Page { instances, next }
+}
+
+/// About so many bytes of JSON: what an agent may say in length, and the rest.
+fn weight(record: &Record) -> usize {
+    let register = &record.register;
+    let labels = register.labels.iter().map(|(name, value)| name.len() + value.len());
+    let capabilities = register.capabilities.iter().map(String::len);
+    let roll_backs = register.upgrade.iter().flat_map(|upgrade| &upgrade.rolled_back);
+    let reasons = roll_backs.map(|roll_back| roll_back.reason.len() + LEAST / 4);
+    LEAST + labels.chain(capabilities).chain(reasons).sum::<usize>()
 }
