@@ -41,7 +41,7 @@ pub struct ListQuery {
 
 #[derive(Serialize, ToSchema)]
 pub struct Page {
-    /// In the order of their ids.
+    /// In the order of their ids: as many as the limit, or fewer where that would be over 1 MiB.
     pub instances: Vec<Summary>,
     /// `after` of the next page; null on the last.
     pub next: Option<InstanceId>,
@@ -59,7 +59,8 @@ pub async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page>, Problem> {
     let labels = query.label.iter().map(|label| label.split_once('='));
-    let labels: Option<Vec<(&str, &str)>> = labels.collect();
+    let is_named = |label: &(&str, &str)| !label.0.is_empty();
+    let labels: Option<Vec<(&str, &str)>> = labels.map(|label| label.filter(is_named)).collect();
     let labels = labels.ok_or_else(|| Problem::invalid("label is not NAME=VALUE"))?;
     let limit = query.limit.unwrap_or(LIMIT);
     if !(1..=HIGHEST_LIMIT).contains(&limit) || labels.len() > FILTERS {

@@ -113,7 +113,7 @@ impl Store {
         self.0.readers.read(move |connection| events::read(connection, &page)).await
     }
 
-    /// `None`: nothing of this instance has been stored.
+    /// `None`: nothing of this instance is stored yet.
     pub async fn history(&self, id: InstanceId, range: Range) -> Result<Option<History>> {
         let read = move |connection: &Connection| match instances::number(connection, &id)? {
             Some(no) => history::read(connection, no, range).map(Some),
