@@ -4,7 +4,7 @@
 //! - `cookie` the session's cookie, and what other sites may not do with it; `visitor` who is signed in;
 //!   `sign_in` how one comes to be; `headers` what every answer says to the browser
 //! - `layout` what all pages share; `words` times and sizes; `assets` styles and scripts
-//! - `overview` all instances; `instance` one of them; `stream`, `live` what reaches open tabs by itself
+//! - `overview` all instances; `instance` one of them, `plots` its history; `stream`, `live` what reaches open tabs by itself
 
 mod assets;
 pub mod cookie;
@@ -13,6 +13,7 @@ mod instance;
 pub mod layout;
 pub mod live;
 mod overview;
+mod plots;
 pub mod sign_in;
 pub mod stream;
 pub mod visitor;
@@ -38,9 +39,11 @@ pub fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/instances/{id}", get(instance::show))
+        .route("/instances/{id}/upgrade", post(instance::upgrade))
         .route("/sign-in", get(sign_in::form).post(sign_in::by_key))
         .route("/sign-in/link/{code}", get(sign_in::link).post(sign_in::by_link))
         .route("/sign-out", post(sign_in::out))
+        .route("/page/warnings", get(live::show))
         .route("/page/assets/{version}/{name}", get(assets::get))
         .layer(CompressionLayer::new());
     Router::new()
