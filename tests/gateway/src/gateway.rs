@@ -15,6 +15,8 @@ use crate::store::Store;
 
 /// Each may keep 1 MiB of lines waiting.
 const FOLLOWERS: usize = 256;
+/// Each keeps 1 MiB of matches at most.
+const SEARCHERS: usize = 16;
 const EVENT_READERS: usize = 512;
 
 pub struct Gateway {
@@ -25,6 +27,8 @@ pub struct Gateway {
     pub switches: Switches,
     /// One permit for each container that may be followed at once.
     pub followers: Arc<Semaphore>,
+    /// One for each search in a log.
+    pub searchers: Arc<Semaphore>,
     /// One for each reader of live events.
     pub event_readers: Arc<Semaphore>,
     /// Set once, at the end; each session holds a receiver for as long as it lives.
@@ -77,6 +81,7 @@ impl Gateway {
             clocks,
             switches,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            searchers: Arc::new(Semaphore::new(SEARCHERS)),
             event_readers: Arc::new(Semaphore::new(EVENT_READERS)),
             ending,
         })

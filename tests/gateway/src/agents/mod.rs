@@ -5,7 +5,8 @@
 //!   `status` how well it is; `view` how it is shown
 //! - `session` one agent's WebSocket; `registry` the fleet as it is now and the way to each session;
 //!   `daemon` the path that agents dial
-//! - `calls` what others ask of an agent; `tail` a container's lines on their way; `poll` when
+//! - `calls` what others ask of an agent; `tail` a container's lines on their way; `search` a text in
+//!   them; `poll` when
 
 pub mod calls;
 pub mod daemon;
@@ -15,6 +16,7 @@ pub mod poll;
 pub mod register;
 pub mod registry;
 pub mod rpc;
+pub mod search;
 pub mod session;
 pub mod snapshot;
 pub mod status;

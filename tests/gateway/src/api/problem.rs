@@ -129,7 +129,9 @@ impl From<CallError> for Problem {
         let (status, name, title) = match error {
             CallError::Agent(error) => return of_agent(error, detail),
             CallError::Unknown => return Problem::no_instance(),
-            CallError::Busy | CallError::TooManyFollowers => return Problem::busy(detail),
+            CallError::Busy | CallError::TooManyFollowers | CallError::TooManySearches => {
+                return Problem::busy(detail);
+            }
             CallError::NotConnected => {
                 (StatusCode::CONFLICT, "agent-not-connected", "Agent not connected")
             }
