@@ -1,0 +1,11 @@
+//! The page in a real Chromium, headless, through WebDriver: the real `gateway` on loopback, fake agents
+//! that their tests tell what to do, and no network.
+
+#![forbid(unsafe_code)]
+
+mod agent;
+mod browser;
+mod gateway;
+mod world;
+
+mod harness;
