@@ -30,7 +30,7 @@ use crate::gateway::Gateway;
 const LINES: u32 = 100;
 const HIGHEST_LINES: u32 = 5000;
 const NAME_LIMIT: usize = 128;
-const DEPLOY: &str = "vmkit.deploy";
+pub const DEPLOY: &str = "vmkit.deploy";
 const CONTAINER: &str = "vmkit.container";
 /// In which an agent that can't follow says so; then the stream begins.
 const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
