@@ -25,8 +25,9 @@ export class LogLines {
     this.lines = 0;
     // Why new lines wait: "" (they do not), "key" or "scroll".
     this.held = "";
+    // The oldest first.
+    this.blocks = [];
     this.last = null;
-    this.quiet = 0;
     this.intent = -Infinity;
     for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
       box.addEventListener(kind, () => (this.intent = performance.now()), { passive: true });
@@ -84,7 +85,7 @@ export class LogLines {
     this.drawn = started;
     const block = this.block(entries.length);
     for (const entry of entries) {
-      block.append(entry.note ? note(entry.note) : line(entry));
+      block.element.append(entry.note ? note(entry.note) : line(entry));
       this.count(block, 1, size(entry));
     }
     this.cut();
@@ -99,8 +100,7 @@ export class LogLines {
     if (!this.last || this.last.lines + lines > BLOCK) {
       this.last = { element: document.createElement("div"), lines: 0, characters: 0 };
       this.last.element.className = "block";
-      this.last.append = (child) => this.last.element.append(child);
-      this.last.element.block = this.last;
+      this.blocks.push(this.last);
       this.box.append(this.last.element);
     }
     return this.last;
@@ -114,17 +114,10 @@ export class LogLines {
   }
 
   cut() {
-    const first = () => this.box.firstElementChild;
-    while (first() !== this.last.element) {
-      const { lines, characters } = first().block;
-      const fits = this.characters <= MOST_CHARACTERS;
-      if (this.lines - lines < MOST_LINES - BLOCK && fits) {
-        return;
-      }
-      if (this.lines <= MOST_LINES && fits) {
-        return;
-      }
-      first().remove();
+    const isFull = () => this.lines > MOST_LINES || this.characters > MOST_CHARACTERS;
+    while (isFull() && this.blocks.length > 1) {
+      const { element, lines, characters } = this.blocks.shift();
+      element.remove();
       this.lines -= lines;
       this.characters -= characters;
     }

@@ -1,8 +1,8 @@
 //! What every part of the gateway shares: the agents, the store, who may do what, the clocks, and the
 //! switches that tests turn by command.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -11,6 +11,8 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access::Access;
 use crate::agents::registry::Registry;
+use crate::page::live::Live;
+use crate::page::stream::Streams;
 use crate::store::Store;
 
 /// Each may keep 1 MiB of lines waiting.
@@ -33,6 +35,11 @@ pub struct Gateway {
     pub event_readers: Arc<Semaphore>,
     /// Set once, at the end; each session holds a receiver for as long as it lives.
     pub ending: watch::Sender<bool>,
+    /// What every page says of the fleet.
+    pub live: Live,
+    pub streams: Streams,
+    /// Of the page, as this machine reaches it; known once the gateway listens.
+    pub url: OnceLock<String>,
 }
 
 /// How often things are due; `None` is never.
@@ -84,6 +91,9 @@ impl Gateway {
             searchers: Arc::new(Semaphore::new(SEARCHERS)),
             event_readers: Arc::new(Semaphore::new(EVENT_READERS)),
             ending,
+            live: Live::default(),
+            streams: Streams::default(),
+            url: OnceLock::new(),
         })
     }
 

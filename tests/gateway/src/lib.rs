@@ -5,6 +5,7 @@
 //! ```text
 //! agent ── /api/daemon ──> agents/   sessions, the fleet's state, requests to agents
 //! REST  ── /api/…      ──> api/      handlers, problems, the description of all paths
+//! people ─ /           ──> page/     the fleet to look at, signed in by a key
 //!                          access/   API keys, agent tokens, scopes
 //!                          store/    SQLite: instances, events, history, keys
 //!                          net/      TCP, TLS, limits of connections
@@ -25,5 +26,6 @@ pub mod commands;
 pub mod gateway;
 pub mod net;
 pub mod output;
+pub mod page;
 pub mod run;
 pub mod store;

@@ -53,11 +53,13 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     let access = Access::new(store.clone(), arguments.given);
     let gateway = Gateway::new(agents, store.clone(), access, arguments.clocks);
     tokio::spawn(keep_house(gateway.clone()));
+    let url = format!("{http}://localhost:{}", address.port());
+    let _ = gateway.url.set(url.clone());
     output::event(
         "listening",
         json!({"address": address.to_string(),
                "url": format!("{ws}://localhost:{}/api/daemon", address.port()),
-               "api": format!("{http}://localhost:{}", address.port())}),
+               "api": url}),
     );
 
     tokio::select! {

@@ -21,6 +21,9 @@ pub struct Query<T>(pub T);
 
 pub struct Json<T>(pub T);
 
+/// What a page's form sends.
+pub struct Form<T>(pub T);
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
@@ -29,5 +32,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let read = read.map_err(|_| Problem::invalid("the body did not come in time"))?;
         let axum::Json(body) = read?;
         Ok(Json(body))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Form<T>, Problem> {
+        let read = timeout(BODY_TIMEOUT, axum::Form::from_request(request, state)).await;
+        let read = read.map_err(|_| Problem::invalid("the form did not come in time"))?;
+        let axum::Form(form) = read.map_err(|rejection| Problem::invalid(rejection.body_text()))?;
+        Ok(Form(form))
     }
 }

@@ -5,14 +5,14 @@
 //! - `instances`, `history`, `logs`, `upgrade`, `events` the paths; `sse` live streams
 
 mod events;
-mod extract;
+pub mod extract;
 mod history;
 pub mod identity;
 pub mod instances;
 pub mod logs;
 pub mod problem;
-mod sse;
-mod upgrade;
+pub mod sse;
+pub mod upgrade;
 
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ use utoipa_axum::routes;
 
 use crate::agents::daemon;
 use crate::gateway::Gateway;
+use crate::page;
 use problem::Problem;
 
 /// Of a request.
@@ -70,6 +71,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .merge(router)
         .route("/api/openapi.json", get(async move || Json(description)))
         .route("/api/daemon", get(daemon::daemon))
+        .merge(page::router(&gateway))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

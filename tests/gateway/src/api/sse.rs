@@ -57,7 +57,7 @@ pub fn lines(
             Ok(lines) => Event::default().event("lines").json_data(lines),
             Err(ending) => {
                 state.followed = None;
-                Event::default().event("end").json_data(end(&ending))
+                Event::default().event("end").json_data(self::ending(&ending))
             }
         };
         Some((event, state))
@@ -65,7 +65,7 @@ pub fn lines(
     respond(gateway, identity, lines)
 }
 
-fn end(ending: &Ending) -> serde_json::Value {
+pub fn ending(ending: &Ending) -> serde_json::Value {
     match ending {
         Ending::Ended(why) => json!({"ended": why}),
         Ending::SessionEnded => json!({"ended": "session", "detail": "the agent is lost"}),
@@ -130,17 +130,10 @@ fn respond(
     Sse::new(events).keep_alive(keep_alive).into_response()
 }
 
-async fn no_longer_allowed(gateway: Arc<Gateway>, identity: Identity) {
-    let mut revoked = gateway.access.revocations();
+pub async fn no_longer_allowed(gateway: Arc<Gateway>, identity: Identity) {
     let mut ending = gateway.ending.subscribe();
-    loop {
-        tokio::select! {
-            changed = revoked.changed() => {
-                if changed.is_err() || !gateway.access.is_allowed(&identity).await {
-                    return;
-                }
-            }
-            _ = ending.changed() => return,
-        }
+    tokio::select! {
+        () = gateway.access.until_refused(&identity) => {}
+        _ = ending.changed() => {}
     }
 }

@@ -11,6 +11,10 @@ use std::net::SocketAddr;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
+/// Whether the request came by TLS: an extension of every request too.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls(pub bool);
+
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)

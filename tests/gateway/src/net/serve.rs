@@ -19,8 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 
-use super::Peer;
 use super::places::{Limits, Places};
+use super::{OverTls, Peer};
 use crate::output;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -81,10 +81,10 @@ async fn greet(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: 
     // Without this a small answer waits 40 ms for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return answer(stream, peer, router).await;
+        return answer(stream, peer, OverTls(false), router).await;
     };
     match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, peer, router).await,
+        Ok(Ok(stream)) => answer(stream, peer, OverTls(true), router).await,
         Ok(Err(error)) => refused(peer, &error.to_string()),
         Err(_) => refused(peer, "no TLS handshake within 10 s"),
     }
@@ -94,10 +94,12 @@ async fn greet(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: 
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Peer,
+    over_tls: OverTls,
     router: Router,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(over_tls);
         router.clone().call(request)
     });
     let connection = http1::Builder::new()

@@ -56,7 +56,7 @@ struct Place<'a> {
 }
 
 pub async fn show(
-    Allowed(visitor, ..): Allowed<Logs>,
+    Allowed { visitor, .. }: Allowed<Logs>,
     State(gateway): State<Arc<Gateway>>,
     Path((id, container)): Path<(InstanceId, String)>,
 ) -> Response {
@@ -88,7 +88,7 @@ pub async fn show(
 }
 
 pub async fn of_deploy(
-    Allowed(visitor, ..): Allowed<Logs>,
+    Allowed { visitor, .. }: Allowed<Logs>,
     State(gateway): State<Arc<Gateway>>,
     Path(deploy): Path<String>,
 ) -> Response {
@@ -102,7 +102,7 @@ pub async fn of_deploy(
 
 /// The last lines as a plain text: to keep, and for a browser without scripts.
 pub async fn text(
-    Allowed(visitor, ..): Allowed<Logs>,
+    Allowed { visitor, .. }: Allowed<Logs>,
     State(gateway): State<Arc<Gateway>>,
     Path((id, container)): Path<(InstanceId, String)>,
 ) -> Response {
@@ -120,7 +120,7 @@ pub async fn text(
 }
 
 pub async fn last(
-    Allowed(..): Allowed<Logs>,
+    _: Allowed<Logs>,
     State(gateway): State<Arc<Gateway>>,
     Path((id, container)): Path<(InstanceId, String)>,
     Query(Last { lines }): Query<Last>,
@@ -130,7 +130,7 @@ pub async fn last(
 }
 
 pub async fn search(
-    Allowed(visitor, ..): Allowed<Logs>,
+    Allowed { visitor, .. }: Allowed<Logs>,
     State(gateway): State<Arc<Gateway>>,
     Path((id, container)): Path<(InstanceId, String)>,
     Query(Sought { text, ignore_case }): Query<Sought>,

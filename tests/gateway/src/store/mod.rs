@@ -2,7 +2,7 @@
 //! connections of their own, which never see what is not committed.
 //!
 //! - `place` where the database is; `migrations` its tables; `queue`, `writer` what agents tell
-//! - `instances`, `events`, `keys`, `history` the rows; `readers` who reads
+//! - `instances`, `events`, `keys`, `sessions`, `history` the rows; `readers` who reads
 
 mod error;
 pub mod events;
@@ -12,6 +12,7 @@ pub mod keys;
 mod place;
 mod queue;
 mod readers;
+pub mod sessions;
 mod writer;
 
 use std::path::Path;
@@ -20,7 +21,7 @@ use std::thread;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::agents::events::Event;
 use crate::agents::fleet::Record;
@@ -33,6 +34,7 @@ use keys::Key;
 use place::{Place, migrate};
 use queue::{Batch, Queue};
 use readers::Readers;
+use sessions::{Change, Session, What};
 use writer::Writer;
 
 /// Cheap to clone: all clones are one store.
@@ -44,6 +46,7 @@ struct Parts {
     readers: Readers,
     committed: watch::Receiver<EventId>,
     changed_outside: watch::Receiver<()>,
+    signed_out: watch::Receiver<()>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     /// Held as long as the store is.
     _lock: Option<std::fs::File>,
@@ -63,9 +66,16 @@ impl Store {
         let queue = Arc::new(Queue::default());
         let (committed, last_committed) = watch::channel(events::last_id(&connection)?);
         let (changed_outside, changed) = watch::channel(());
+        let (signed_out, last_signed_out) = watch::channel(());
         let readers = Readers::open(&place)?;
-        let writer =
-            Writer { connection, queue: queue.clone(), numbers, committed, changed_outside };
+        let writer = Writer {
+            connection,
+            queue: queue.clone(),
+            numbers,
+            committed,
+            changed_outside,
+            signed_out,
+        };
         let thread = thread::Builder::new().name("store".to_owned()).spawn(|| writer.run());
         let thread = thread.map_err(|source| Error::Io { path: "a thread".into(), source })?;
         let parts = Parts {
@@ -73,6 +83,7 @@ impl Store {
             readers,
             committed: last_committed,
             changed_outside: changed,
+            signed_out: last_signed_out,
             writer: Mutex::new(Some(thread)),
             _lock: lock,
         };
@@ -128,6 +139,23 @@ impl Store {
     /// Revoked or not.
     pub async fn key(&self, id: String) -> Result<Option<Key>> {
         self.0.readers.read(move |connection| keys::find(connection, &id)).await
+    }
+
+    /// Returns when it is committed.
+    pub async fn change_sessions(&self, what: What) -> Result<()> {
+        let (done, committed) = oneshot::channel();
+        self.0.queue.add(|batch| batch.sessions.push_back(Change { what, done }));
+        committed.await.map_err(|_| Error::Ended)
+    }
+
+    /// Expired or not.
+    pub async fn session(&self, hash: Vec<u8>) -> Result<Option<Session>> {
+        self.0.readers.read(move |connection| sessions::find(connection, &hash)).await
+    }
+
+    /// Changes when a session has been ended by the one who had it.
+    pub fn signed_out(&self) -> watch::Receiver<()> {
+        self.0.signed_out.clone()
     }
 
     /// Writes what waits, and ends the writer.

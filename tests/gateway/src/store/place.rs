@@ -11,7 +11,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::error::{Error, Result};
 
 /// Each is run once, in this order, in a transaction of its own. A released one is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 /// Another connection may be writing.
 const PATIENCE: Duration = Duration::from_secs(5);
 

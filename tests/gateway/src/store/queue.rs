@@ -11,9 +11,12 @@ use crate::agents::events::Event;
 use crate::agents::fleet::Record;
 use crate::agents::register::InstanceId;
 use crate::agents::snapshot::Snapshot;
+use crate::store::sessions::Change;
 
 /// The writer takes thousands a second. They only pile up while the disk is full.
 const EVENTS: usize = 20_000;
+/// Whoever signs in waits for the writer, so there are more only while it can't write.
+const SESSIONS: usize = 1000;
 
 #[derive(Default)]
 pub struct Batch {
@@ -21,6 +24,7 @@ pub struct Batch {
     pub records: HashMap<InstanceId, Record>,
     pub snapshots: HashMap<InstanceId, Arc<Snapshot>>,
     pub forgotten: HashSet<InstanceId>,
+    pub sessions: VecDeque<Change>,
     pub lost_events: u64,
 }
 
@@ -42,13 +46,19 @@ impl Batch {
     }
 
     fn is_urgent(&self) -> bool {
-        !self.events.is_empty() || !self.records.is_empty() || !self.forgotten.is_empty()
+        !self.events.is_empty()
+            || !self.records.is_empty()
+            || !self.forgotten.is_empty()
+            || !self.sessions.is_empty()
     }
 
     fn bound(&mut self) {
         while self.events.len() > EVENTS {
             self.events.pop_front();
             self.lost_events += 1;
+        }
+        while self.sessions.len() > SESSIONS {
+            self.sessions.pop_front();
         }
     }
 }
@@ -71,6 +81,7 @@ impl Queue {
         state.batch.records.extend(newer.records);
         state.batch.snapshots.extend(newer.snapshots);
         state.batch.forgotten.extend(newer.forgotten);
+        state.batch.sessions.extend(newer.sessions);
         state.batch.lost_events += newer.lost_events;
         state.batch.bound();
     }

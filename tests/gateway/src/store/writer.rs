@@ -1,7 +1,7 @@
 //! The only one who writes what agents tell: a thread that takes what has come and commits it, at once
 //! if an event is among it, else each second. An event is told only when it is committed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::events::{self, EventId};
 use super::history::{self, Folding};
 use super::instances::{self, Number};
 use super::queue::{Batch, Queue};
+use super::sessions::{self, Change};
 use crate::agents::register::InstanceId;
 use crate::clock::Moment;
 
@@ -28,6 +29,8 @@ pub struct Writer {
     pub committed: watch::Sender<EventId>,
     /// Changes when another process has written: then keys may have been revoked.
     pub changed_outside: watch::Sender<()>,
+    /// Changes when someone has signed out.
+    pub signed_out: watch::Sender<()>,
 }
 
 impl Writer {
@@ -47,8 +50,12 @@ impl Writer {
                 }
                 self.queue.put_back(batch);
                 std::thread::sleep(TICK);
-            } else if batch.lost_events > 0 {
-                tracing::error!(count = batch.lost_events, "events were lost: too many at once");
+            } else {
+                if batch.lost_events > 0 {
+                    let count = batch.lost_events;
+                    tracing::error!(count, "events were lost: too many at once");
+                }
+                self.tell_of(batch.sessions);
             }
             if due {
                 tick = Instant::now() + TICK;
@@ -88,6 +95,9 @@ impl Writer {
                 instances::forget(&transaction, no)?;
             }
         }
+        for change in &batch.sessions {
+            sessions::apply(&transaction, change, Moment::now())?;
+        }
         if let Some(folding) = folding {
             folding.go_on(&transaction, Moment::now())?;
             events::delete_old(&transaction)?;
@@ -100,6 +110,15 @@ impl Writer {
             self.committed.send_replace(last);
         }
         Ok(())
+    }
+
+    fn tell_of(&self, sessions: VecDeque<Change>) {
+        if sessions.iter().any(Change::ends_some) {
+            self.signed_out.send_replace(());
+        }
+        for change in sessions {
+            let _ = change.done.send(());
+        }
     }
 }
 
