@@ -20,11 +20,14 @@ const lines = new LogLines($("lines"), () => planState());
 const search = new Search(view.path);
 const topic = `logs:${view.instance}/${view.container}`;
 
-// What has come since the container was followed anew and may be doubled: null where nothing can be.
+// What comes before the last lines that this page has asked for: it is shown after them.
 let early = null;
+let filled = false;
+// Whether what comes next may have come before, and whether some of it did: then nothing is missing.
+let resumed = false;
+let overlaps = false;
 let known = new Map();
 let newest = "";
-let filled = false;
 let connection = "Connecting…";
 let unsubscribe = () => {};
 let stateTimer = null;
@@ -48,7 +51,7 @@ function told({ name, data }) {
         early = [];
         fill();
       } else {
-        resumed = true;
+        resume(false);
       }
       break;
     case "lines":
@@ -65,16 +68,14 @@ function told({ name, data }) {
   planState();
 }
 
-// Whether what comes next may have come before.
-let resumed = false;
-
 async function fill() {
   const last = await fetchLast();
   const waiting = early;
   early = null;
   if (last) {
     add({ lines: last.lines, dropped: 0 });
-    resumed = true;
+    // The container was followed before it was asked for these.
+    resume(true);
   }
   waiting?.forEach(add);
 }
@@ -93,22 +94,24 @@ async function fetchLast() {
   return null;
 }
 
+function resume(hasAll) {
+  resumed = true;
+  overlaps = hasAll;
+}
+
 function add({ lines: more, dropped }) {
   const fresh = resumed ? more.filter((line) => !isKnown(line)) : more;
-  if (resumed && more.some((line) => line.ts > newest)) {
-    // From here on time alone tells that a line is new.
-    const overlaps = more.length > fresh.length || newest === "";
-    const entries = overlaps || dropped > 0 ? [] : [{ note: "Lines may be missing here" }];
-    lines.push(entries);
-    resumed = false;
-  }
+  overlaps ||= fresh.length < more.length;
   const entries = [];
   if (dropped > 0) {
     const words = dropped === 1 ? "1 line was" : `${number(dropped)} lines were`;
     entries.push({ note: `${words} dropped here: they came too fast`, count: dropped });
+  } else if (resumed && !overlaps && newest !== "" && fresh.length > 0) {
+    entries.push({ note: "Lines may be missing here" });
   }
-  entries.push(...fresh);
-  lines.push(entries);
+  // From here on time alone tells that a line is new.
+  resumed &&= !more.some((line) => line.ts > newest);
+  lines.push([...entries, ...fresh]);
   remember(fresh);
 }
 

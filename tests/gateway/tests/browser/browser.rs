@@ -257,7 +257,8 @@ fn capabilities(scratch: &Scratch, wants: Wants) -> WebDriverResult<Capabilities
     }
     let profile = format!("--user-data-dir={}", scratch.path().join("profile").display());
     capabilities.add_arg(&profile)?;
-    let mut logs = json!({"browser": "ALL"});
+    // Advice to authors is of the level DEBUG.
+    let mut logs = json!({"browser": "INFO"});
     if !wants.quiet {
         logs["performance"] = json!("ALL");
     }

@@ -8,4 +8,6 @@ mod browser;
 mod gateway;
 mod world;
 
+mod flood;
 mod harness;
+mod logs;
