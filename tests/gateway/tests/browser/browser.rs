@@ -27,6 +27,7 @@ pub struct Browser {
     _chromedriver: Chromedriver,
     driver: WebDriver,
     scratch: Scratch,
+    wants: Wants,
     _place: SemaphorePermit<'static>,
 }
 
@@ -57,7 +58,7 @@ impl Browser {
             let log = std::fs::read_to_string(scratch.path().join("chromedriver.log"));
             panic!("no Chromium: {error}\n{}", log.unwrap_or_default())
         });
-        Browser { _chromedriver: chromedriver, driver, scratch, _place: place }
+        Browser { _chromedriver: chromedriver, driver, scratch, wants, _place: place }
     }
 
     pub fn scratch(&self) -> &Scratch {
@@ -197,8 +198,11 @@ impl Browser {
         entries.into_iter().map(|entry| format!("{}: {}", entry.level, entry.message)).collect()
     }
 
-    /// The addresses that all tabs have asked for since this was last called.
+    /// The addresses that all tabs have asked for since this was last called. None where no log is kept.
     pub async fn requested(&self) -> Vec<String> {
+        if self.wants.quiet {
+            return Vec::new();
+        }
         let entries = self.driver.get_log("performance").await.expect("a log of the network");
         let sent = entries.into_iter().filter_map(|entry| {
             let entry: Value = serde_json::from_str(&entry.message).ok()?;
