@@ -1,6 +1,6 @@
 //! The agents: their sessions, what they said, and what is asked of them.
 //!
-//! - `rpc` the wire types; `register`, `snapshot` what an agent says, bounded
+//! - `rpc` the wire types; `register`, `snapshot` what an agent says, bounded; `health` what is wrong by it
 //! - `fleet` the one place where an instance's state changes; `upgrade`, `events` its parts;
 //!   `status` how well it is; `view` how it is shown
 //! - `session` one agent's WebSocket; `registry` the fleet as it is now and the way to each session;
@@ -12,6 +12,7 @@ pub mod calls;
 pub mod daemon;
 pub mod events;
 pub mod fleet;
+pub mod health;
 pub mod poll;
 pub mod register;
 pub mod registry;
