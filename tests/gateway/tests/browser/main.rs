@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod axe;
 mod browser;
 mod gateway;
 mod world;
@@ -11,3 +12,4 @@ mod world;
 mod flood;
 mod harness;
 mod logs;
+mod looks;
