@@ -96,10 +96,11 @@ impl Warnings {
     pub fn banner(&self) -> Markup {
         html! {
             section.warnings #warnings aria-label="Lost agents" aria-live="polite" {
-                @if self.lost > 0 {
-                    p {
-                        strong { (words::count(self.lost)) @if self.lost == 1 { " agent is lost" } @else { " agents are lost" } }
-                    }
+                @if self.lost > 0 { div {
+                    p { strong {
+                        (words::count(self.lost))
+                        @if self.lost == 1 { " agent is lost" } @else { " agents are lost" }
+                    } }
                     ul {
                         @for agent in &self.agents {
                             li {
@@ -109,10 +110,12 @@ impl Warnings {
                             }
                         }
                         @if self.lost > self.agents.len() {
-                            li { a href="/?show=lost" { "and " (words::count(self.lost - self.agents.len())) " more" } }
+                            li { a href="/?show=lost" {
+                                "and " (words::count(self.lost - self.agents.len())) " more"
+                            } }
                         }
                     }
-                }
+                } }
             }
         }
     }
