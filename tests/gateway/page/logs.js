@@ -179,6 +179,7 @@ function showState() {
   if ($("state").textContent !== words) {
     $("state").textContent = words;
   }
+  $("state").classList.toggle("live", !lines.held && connection === "Following");
   const pressed = String(lines.held !== "");
   if ($("pause").getAttribute("aria-pressed") !== pressed) {
     $("pause").setAttribute("aria-pressed", pressed);
@@ -196,8 +197,10 @@ function turn() {
   showState();
 }
 
-function bind(id, name, turned) {
+// Is as the reader has left it, on any page of a log.
+function bind(id, isOn, turned) {
   const box = $(id);
+  box.checked = isOn;
   const kept = localStorage.getItem(`vmkit-logs-${id}`);
   if (kept !== null) {
     box.checked = kept === "true";
@@ -247,9 +250,11 @@ $("text").addEventListener("keydown", (event) => {
     $("lines").focus();
   }
 });
-bind("times", "times", (is) => setClass("no-times", !is));
-bind("wrap", "wrap", (is) => setClass("wrap", is));
-bind("keys", "keys", () => {});
+// A phone has no room for both a line and its time.
+const isNarrow = matchMedia("(max-width: 600px)").matches;
+bind("times", !isNarrow, (is) => setClass("no-times", !is));
+bind("wrap", isNarrow, (is) => setClass("wrap", is));
+bind("keys", true, () => {});
 
 subscribe("state", ({ data }) => {
   if (data.state === "waiting") {

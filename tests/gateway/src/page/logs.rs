@@ -186,15 +186,20 @@ fn content(place: &Place) -> Markup {
                     " / deploy " a href={ "/deploys/" (words::segment(deploy)) "/logs" } { (deploy) }
                 }
             }
-            h1 { "Log of " (container) }
+            div.head {
+                h1 { "Log of " (container) }
+                span.state #state role="status" { "Connecting…" }
+            }
             noscript { p { "Following and searching need scripts. " (as_text(&path)) } }
             (tools())
             (search_form())
             (search_results())
-            p.notice #notice role="status" hidden { span #notice-text {} " " button #again type="button" hidden { "Follow again" } }
+            p.notice #notice role="status" hidden {
+                span #notice-text {} " "
+                button.quiet #again type="button" hidden { "Follow again" }
+            }
             div.lines #lines role="log" aria-label={ "Log of " (container) } aria-live="off" tabindex="0" {}
-            p.foot { span #state role="status" { "Connecting…" } " " (as_text(&path)) }
-            (keyboard())
+            div.foot { (keyboard()) (as_text(&path)) }
         }
     }
 }
@@ -206,8 +211,8 @@ fn as_text(path: &str) -> Markup {
 fn tools() -> Markup {
     html! {
         div.tools role="group" aria-label="The live log" {
-            button #pause type="button" aria-pressed="false" { "Pause" }
-            button #end type="button" { "Jump to the end" }
+            button.quiet #pause type="button" aria-pressed="false" { "Pause" }
+            button.quiet #end type="button" { "Jump to the end" }
             label { input #times type="checkbox" checked; " Times (UTC)" }
             label { input #wrap type="checkbox"; " Wrap lines" }
             label { input #keys type="checkbox" checked; " Keyboard shortcuts" }
@@ -222,7 +227,7 @@ fn search_form() -> Markup {
             input #text type="search" name="text" maxlength=(TEXT_LIMIT) autocomplete="off" spellcheck="false" required;
             label { input #ignore-case type="checkbox"; " Ignore case" }
             button type="submit" { "Search" }
-            button #cancel type="button" hidden { "Cancel" }
+            button.quiet #cancel type="button" hidden { "Cancel" }
         }
     }
 }
@@ -233,7 +238,7 @@ fn search_results() -> Markup {
             div.progress {
                 progress #bar max="5000" value="0" aria-label="Lines searched" {}
                 p #progress role="status" {}
-                button #close type="button" { "Close the results" }
+                button.quiet #close type="button" { "Close the results" }
             }
             ol #matches tabindex="0" aria-label="Matching lines, the newest first" {}
         }

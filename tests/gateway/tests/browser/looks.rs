@@ -10,8 +10,8 @@ use crate::axe::findings;
 use crate::world::{World, world};
 
 /// The width and height of a small phone and of a common screen.
-const PHONE: (u32, u32) = (360, 740);
-const SCREEN: (u32, u32) = (1280, 900);
+pub const PHONE: (u32, u32) = (360, 740);
+pub const SCREEN: (u32, u32) = (1280, 900);
 
 /// A fleet with every kind of trouble.
 pub async fn fleet(world: &World) -> Vec<Agent> {

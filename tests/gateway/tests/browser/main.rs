@@ -13,3 +13,4 @@ mod flood;
 mod harness;
 mod logs;
 mod looks;
+mod pictures;
