@@ -176,10 +176,10 @@ function showState() {
   const wait = waiting === 1 ? "1 line waits" : `${number(waiting)} lines wait`;
   const why = lines.held === "scroll" ? "Paused, because you scrolled up" : "Paused";
   const words = lines.held ? `${why}: ${wait}` : connection;
-  if ($("state").textContent !== words) {
-    $("state").textContent = words;
+  if ($("log-state").textContent !== words) {
+    $("log-state").textContent = words;
   }
-  $("state").classList.toggle("live", !lines.held && connection === "Following");
+  $("log-state").classList.toggle("live", !lines.held && connection === "Following");
   const pressed = String(lines.held !== "");
   if ($("pause").getAttribute("aria-pressed") !== pressed) {
     $("pause").setAttribute("aria-pressed", pressed);

@@ -188,7 +188,7 @@ fn content(place: &Place) -> Markup {
             }
             div.head {
                 h1 { "Log of " (container) }
-                span.state #state role="status" { "Connecting…" }
+                span.state #log-state role="status" { "Connecting…" }
             }
             noscript { p { "Following and searching need scripts. " (as_text(&path)) } }
             (tools())

@@ -40,8 +40,18 @@ pub fn path(next: &str) -> String {
     }
 }
 
-pub async fn form(Query(Next { next }): Query<Next>) -> Markup {
-    key_page(next.as_deref(), None)
+/// Whoever comes back with a session that is over is told so.
+pub async fn form(
+    State(gateway): State<Arc<Gateway>>,
+    Query(Next { next }): Query<Next>,
+    parts: Parts,
+) -> Markup {
+    let is_over = match cookie::session(&parts) {
+        Some(session) => gateway.access.by_session(session).await.is_err(),
+        None => false,
+    };
+    let words = "Your session is over: it was too old, or its API key was revoked.";
+    key_page(next.as_deref(), is_over.then_some(words))
 }
 
 pub async fn by_key(

@@ -198,8 +198,9 @@ impl Browser {
         entries.into_iter().map(|entry| format!("{}: {}", entry.level, entry.message)).collect()
     }
 
-    /// The addresses that all tabs have asked for since this was last called. None where no log is kept.
-    pub async fn requested(&self) -> Vec<String> {
+    /// The requests of all tabs since this was last called: `url`, `method` and `headers`. None where no
+    /// log is kept.
+    pub async fn requests(&self) -> Vec<Value> {
         if self.wants.quiet {
             return Vec::new();
         }
@@ -208,7 +209,7 @@ impl Browser {
             let entry: Value = serde_json::from_str(&entry.message).ok()?;
             let message = &entry["message"];
             let is_request = message["method"] == "Network.requestWillBeSent";
-            is_request.then(|| message["params"]["request"]["url"].as_str().map(str::to_owned))?
+            is_request.then(|| message["params"]["request"].clone())
         });
         sent.collect()
     }

@@ -39,7 +39,7 @@ async fn a_flood_of_lines_leaves_the_tab_small_and_quick() {
     let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
     world.sign_in().await;
     world.open("/instances/vmkit-test-1/logs/web").await;
-    let following = "return document.getElementById('state').textContent === 'Following'";
+    let following = "return document.getElementById('log-state').textContent === 'Following'";
     world.wait_for(following).await;
     world.eval(WATCH).await;
     world.cdp("Performance.enable", json!({})).await;

@@ -1,5 +1,6 @@
 //! The real `gateway` of a test, on loopback, with a key for people and a token for agents.
 
+use std::fs::File;
 use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -12,7 +13,7 @@ pub const TOKEN: &str = "vmkit-test-token";
 pub struct Gateway {
     child: Child,
     commands: ChildStdin,
-    log: Log,
+    said: Log,
     port: u16,
 }
 
@@ -29,15 +30,19 @@ impl Gateway {
         command.args(["--listen", &format!("127.0.0.1:{port}")]);
         command.args(["--poll", "1", "--log", "debug"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.stderr(std::fs::File::create(scratch.path().join("gateway.log")).unwrap());
+        command.stderr(log(scratch));
         let mut child = command.spawn().expect("util-linux is installed");
-        let log = Log::of(child.stdout.take().expect("piped"));
+        let said = Log::of(child.stdout.take().expect("piped"));
         let commands = child.stdin.take().expect("piped");
-        let line = log.wait_for(0, &["listening"], PATIENCE).expect("it says where it listens");
+        let line = said.wait_for(0, &["listening"], PATIENCE).expect("it says where it listens");
         let line: Value = serde_json::from_str(&line).expect("one object a line");
         let address = line["address"].as_str().expect("an address");
         let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
-        Gateway { child, commands, log, port: port.expect("a port") }
+        Gateway { child, commands, said, port: port.expect("a port") }
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill().and_then(|()| self.child.wait());
     }
 
     pub fn port(&self) -> u16 {
@@ -54,12 +59,18 @@ impl Gateway {
 
     /// What it has said, an object a line.
     pub fn said(&self) -> Vec<String> {
-        self.log.lines()
+        self.said.lines()
     }
+}
+
+/// What it logs is kept over a restart.
+fn log(scratch: &Scratch) -> File {
+    let path = scratch.path().join("gateway.log");
+    File::options().create(true).append(true).open(path).expect("own folder")
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let _ = self.child.kill().and_then(|()| self.child.wait());
+        self.kill();
     }
 }

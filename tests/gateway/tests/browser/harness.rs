@@ -24,7 +24,8 @@ async fn errors_on_the_console_and_requests_to_other_hosts_are_seen() {
         let (said, sent) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
         let both = async || {
             said.lock().unwrap().extend(world.console().await);
-            sent.lock().unwrap().extend(world.requested().await);
+            let requests = world.requests().await;
+            sent.lock().unwrap().extend(requests.iter().map(|request| request["url"].to_string()));
             let has = |lines: &Mutex<Vec<String>>, word: &str| {
                 lines.lock().unwrap().iter().any(|line| line.contains(word))
             };

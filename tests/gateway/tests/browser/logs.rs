@@ -27,7 +27,7 @@ async fn at_log(world: &World) -> Agent {
 
 async fn wait_for_state(world: &World, text: &str) {
     let script =
-        format!("return document.getElementById('state').textContent.startsWith({text:?})");
+        format!("return document.getElementById('log-state').textContent.startsWith({text:?})");
     world.wait_for(&script).await;
 }
 

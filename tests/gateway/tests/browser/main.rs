@@ -11,6 +11,8 @@ mod world;
 
 mod flood;
 mod harness;
+mod live;
 mod logs;
 mod looks;
 mod pictures;
+mod sign_in;
