@@ -92,6 +92,9 @@ channel.onmessage = ({ data: message }) => {
     case "event":
       deliver(message.event);
       break;
+    case "last":
+      lastId ??= message.id;
+      break;
     case "signed-out":
       location.reload();
       break;
@@ -210,6 +213,8 @@ class Leader {
         this.tabs.delete(name);
         this.settle([]);
       });
+      // Where to resume, should this tab lead before anything happens.
+      channel.postMessage({ kind: "last", id: lastId });
     }
     this.tabs.set(name, new Map(topics.map((wanted) => [wanted.topic, wanted])));
     this.settle(fresh);

@@ -23,12 +23,24 @@ const VERSION_LIMIT: usize = 64;
 #[serde(deny_unknown_fields)]
 pub struct UpgradeRequest {
     #[schema(pattern = "^[0-9A-Za-z][0-9A-Za-z.+-]{0,63}$")]
-    version: String,
+    pub version: String,
     /// `https:`; `http:` to a loopback address only.
     #[schema(max_length = 2048)]
-    download_url: String,
+    pub download_url: String,
     #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
-    checksum_sha256: String,
+    pub checksum_sha256: String,
+}
+
+impl UpgradeRequest {
+    /// As a person pastes it.
+    pub fn trimmed(self) -> UpgradeRequest {
+        let trim = |text: String| text.trim().to_owned();
+        UpgradeRequest {
+            version: trim(self.version),
+            download_url: trim(self.download_url),
+            checksum_sha256: trim(self.checksum_sha256),
+        }
+    }
 }
 
 /// Asks the agent to replace itself. The answer comes at once; what becomes of it is in the instance's
@@ -53,7 +65,7 @@ pub async fn upgrade(
 }
 
 /// As the agent does, which has the last word.
-fn check(request: &UpgradeRequest) -> Result<(), &'static str> {
+pub fn check(request: &UpgradeRequest) -> Result<(), &'static str> {
     let version = &request.version;
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".+-".contains(c);
     let starts = version.starts_with(|c: char| c.is_ascii_alphanumeric());

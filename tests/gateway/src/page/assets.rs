@@ -31,6 +31,7 @@ macro_rules! assets {
 static ASSETS: &[Asset] = &assets! {
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    "plots.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "stream.js": "text/javascript; charset=utf-8",
     "logs.css": "text/css; charset=utf-8",

@@ -4,14 +4,17 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::State;
 use maud::{Markup, html};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::visitor::Allowed;
 use super::words;
 use crate::agents::register::InstanceId;
 use crate::agents::status::{Warning, status};
+use crate::api::identity::Read;
 use crate::clock::Moment;
 use crate::gateway::Gateway;
 
@@ -52,6 +55,11 @@ impl Live {
     pub fn subscribe(&self) -> watch::Receiver<Arc<Warnings>> {
         self.0.subscribe()
     }
+}
+
+/// The warning alone, for a page that is open.
+pub async fn show(_: Allowed<Read>, State(gateway): State<Arc<Gateway>>) -> Markup {
+    gateway.live.warnings().banner()
 }
 
 /// For ever.

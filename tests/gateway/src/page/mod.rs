@@ -4,8 +4,8 @@
 //! - `cookie` the session's cookie, and what other sites may not do with it; `visitor` who is signed in;
 //!   `sign_in` how one comes to be; `headers` what every answer says to the browser
 //! - `layout` what all pages share; `words` times and sizes; `assets` styles and scripts
-//! - `overview` all instances; `instance` one of them; `logs` the log of a container; `stream`, `live`
-//!   what reaches open tabs by itself
+//! - `overview` all instances; `instance` one of them, `plots` its history; `logs` the log of a
+//!   container; `stream`, `live` what reaches open tabs by itself
 
 mod assets;
 pub mod cookie;
@@ -15,6 +15,7 @@ pub mod layout;
 pub mod live;
 mod logs;
 mod overview;
+mod plots;
 pub mod sign_in;
 pub mod stream;
 pub mod visitor;
@@ -40,12 +41,12 @@ pub fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/instances/{id}", get(instance::show))
-        .route("/instances/{id}/logs/{container}", get(logs::show))
-        .route("/instances/{id}/logs/{container}/text", get(logs::text))
-        .route("/deploys/{id}/logs", get(logs::of_deploy))
+//! - `overview` all instances; `instance` one of them, `plots` its history; `logs` the log of a
+//!   container; `stream`, `live` what reaches open tabs by itself
         .route("/sign-in", get(sign_in::form).post(sign_in::by_key))
         .route("/sign-in/link/{code}", get(sign_in::link).post(sign_in::by_link))
         .route("/sign-out", post(sign_in::out))
+        .route("/page/warnings", get(live::show))
         .route("/page/assets/{version}/{name}", get(assets::get))
         .layer(CompressionLayer::new());
     Router::new()

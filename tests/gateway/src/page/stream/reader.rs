@@ -69,6 +69,8 @@ impl Reader {
         let mut warnings = gateway.live.subscribe();
         warnings.mark_changed();
         let hello = event("hello", &json!({"topic": "fleet", "stream": opened.name}));
+        // Whoever resumes before anything has happened begins here.
+        let hello = hello.id(after.to_string());
         Reader {
             ready: VecDeque::from([hello]),
             after,
