@@ -41,8 +41,10 @@ pub fn router(gateway: &Arc<Gateway>) -> Router<Arc<Gateway>> {
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/instances/{id}", get(instance::show))
-//! - `overview` all instances; `instance` one of them, `plots` its history; `logs` the log of a
-//!   container; `stream`, `live` what reaches open tabs by itself
+        .route("/instances/{id}/upgrade", post(instance::upgrade))
+        .route("/instances/{id}/logs/{container}", get(logs::show))
+        .route("/instances/{id}/logs/{container}/text", get(logs::text))
+        .route("/deploys/{id}/logs", get(logs::of_deploy))
         .route("/sign-in", get(sign_in::form).post(sign_in::by_key))
         .route("/sign-in/link/{code}", get(sign_in::link).post(sign_in::by_link))
         .route("/sign-out", post(sign_in::out))

@@ -11,8 +11,10 @@ mod world;
 
 mod flood;
 mod harness;
+mod keyboard;
 mod live;
 mod logs;
 mod looks;
 mod pictures;
 mod sign_in;
+mod upgrade;
