@@ -83,15 +83,21 @@ fn records(folder: &Path, cast: &[Instance], now: Moment) -> Result<(), Failure>
 
 fn is_gap(n: i64, minute: i64) -> bool {
     let hour = minute / 60;
-    (hour + n * 5) % 97 < 2 || (n % 3 == 1 && (minute + n * 31) % 700 < 25)
+    (hour + n * 5) % 41 < 2 || (n % 3 == 1 && (minute + n * 31) % 700 < 25)
+}
+
+/// Between -0.5 and 0.5, the same each time.
+fn noise(minute: i64, n: i64) -> f64 {
+    let mixed = (minute * 1_000_003 + n).wrapping_mul(0x5851_f42d_4c95_7f2d);
+    ((mixed >> 33) & 0xffff) as f64 / 65_536.0 - 0.5
 }
 
 /// Days and weeks that look like days and weeks.
 fn point(instance: &Instance, n: i64, minute: i64) -> Point {
     let of_day = minute as f64 / 1440.0 * std::f64::consts::TAU;
     let wave = (of_day + n as f64).sin() * 0.5 + (of_day / 7.0).sin() * 0.25;
-    let noise = ((minute * 7919 + n * 104_729) % 1000) as f64 / 1000.0 - 0.5;
-    let spike = if (minute / 5 + n * 17) % 211 == 0 { 35.0 } else { 0.0 };
+    let noise = noise(minute, n) * 0.6 + noise(minute / 17, n) * 0.8;
+    let spike = if (minute / 25 + n * 17) % 61 == 0 { 30.0 + noise * 20.0 } else { 0.0 };
     let [cpu, mem, disk] = instance.levels;
     let tenths = |value: f64| Some((value.clamp(0.0, 100.0) * 10.0) as u16);
     let grown = disk - (29 * 1440 - minute % (30 * 1440)) as f64 / 6000.0;

@@ -71,6 +71,18 @@ pub enum Kind {
     DiskFull,
 }
 
+impl Kind {
+    pub fn words(self) -> &'static str {
+        match self {
+            Kind::CrashLoops => "Crash loop",
+            Kind::OutOfMemory => "Out of memory",
+            Kind::Unhealthy => "Unhealthy",
+            Kind::Exited => "Exited",
+            Kind::DiskFull => "Disk full",
+        }
+    }
+}
+
 /// The worst first.
 #[derive(Debug, Default, PartialEq)]
 pub struct Troubles {

@@ -41,7 +41,7 @@ fn table(seen: &Seen, all: &[(Option<Trouble>, &Container)], with_logs: bool) ->
                     @for (class, name) in [
                         ("", "Name"), ("", "State"), ("", "Health"), ("num", "Exit code"), ("num", "Restarts"),
                         ("", "Started"),
-                    ] { th.(class) role="columnheader" scope="col" { (name) } }
+                    ] { th class=[(!class.is_empty()).then_some(class)] role="columnheader" scope="col" { (name) } }
                     @if with_logs { th role="columnheader" scope="col" { "Logs" } }
                 } }
                 tbody role="rowgroup" {

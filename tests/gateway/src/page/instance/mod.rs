@@ -160,10 +160,12 @@ fn page(gateway: &Gateway, visitor: &Visitor, seen: &Seen, attempt: &Attempt) ->
                 @if let Some(history) = &seen.history { (plots::section(id, seen.span, history)) }
                 (containers::containers(seen, visitor.may(Scope::Logs)))
                 div.halves {
-                    (containers::disks(seen))
+                    div {
+                        (containers::disks(seen))
+                        (upgrade::section(seen, visitor, attempt))
+                    }
                     (facts::facts(seen))
                 }
-                (upgrade::section(seen, visitor, attempt))
                 (happened::section(seen))
             }
         },

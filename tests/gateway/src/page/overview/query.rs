@@ -31,6 +31,8 @@ pub enum Show {
     /// What needs attention.
     Wrong,
     Lost,
+    /// Of an older version than the newest.
+    Behind,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -117,6 +119,7 @@ impl Filter {
             Show::All => {}
             Show::Wrong => path.push_str("show=wrong&"),
             Show::Lost => path.push_str("show=lost&"),
+            Show::Behind => path.push_str("show=behind&"),
         }
         if self.page > 0 {
             let _ = write!(path, "page={}&", self.page + 1);

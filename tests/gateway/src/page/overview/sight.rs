@@ -72,11 +72,13 @@ pub fn look(fleet: &Fleet, filter: &Filter, now: Moment) -> Sight {
         totals.all += 1;
         totals.lost += usize::from(rank == Rank::Lost);
         totals.wrong += usize::from(rank != Rank::Fine);
-        totals.behind += usize::from(is_behind(record, newest.as_ref()));
+        let behind = is_behind(record, newest.as_ref());
+        totals.behind += usize::from(behind);
         let shown = match filter.show {
             Show::All => true,
             Show::Wrong => rank != Rank::Fine,
             Show::Lost => rank == Rank::Lost,
+            Show::Behind => behind,
         };
         if shown && filter.matches(record) {
             found.push((rank, Reverse(since), &record.register.instance_id));
@@ -264,6 +266,7 @@ mod tests {
         assert_eq!(see(text("N=B")), ("b".to_owned(), 1, 1));
         assert_eq!(see(text("nothing")), (String::new(), 0, 0));
         assert_eq!(see(Filter { show: Show::Lost, ..Filter::default() }), ("fa".to_owned(), 2, 2));
+        assert_eq!(see(Filter { show: Show::Behind, ..Filter::default() }).0, "b");
         assert_eq!(see(Filter { show: Show::Wrong, ..Filter::default() }).1, 7);
         let labels = vec![("env".to_owned(), "prod".to_owned()), ("n".to_owned(), "h".to_owned())];
         assert_eq!(see(Filter { labels, ..Filter::default() }), ("h".to_owned(), 1, 0));

@@ -26,8 +26,8 @@ fn totals(sight: &Sight, filter: &Filter) -> Markup {
     let chosen = |show| (filter.show == show).then_some("true");
     let behind = match &sight.newest {
         Some(newest) if totals.behind > 0 => format!("older than {newest}"),
-        Some(newest) => format!("all on {newest}"),
-        None => "no version known".to_owned(),
+        Some(newest) => format!("older than {newest}, the newest"),
+        None => "of an older version".to_owned(),
     };
     html! {
         ul.totals {
@@ -40,7 +40,9 @@ fn totals(sight: &Sight, filter: &Filter) -> Markup {
             li.bad[totals.lost > 0] { a href=(filter.showing(Show::Lost)) aria-current=[chosen(Show::Lost)] {
                 strong { (words::count(totals.lost)) } span { "agents lost" }
             } }
-            li title=(versions(sight)) { div { strong { (words::count(totals.behind)) } span { (behind) } } }
+            li title=(versions(sight)) { a href=(filter.showing(Show::Behind)) aria-current=[chosen(Show::Behind)] {
+                strong { (words::count(totals.behind)) } span { (behind) }
+            } }
         }
     }
 }
@@ -75,6 +77,7 @@ fn form(sight: &Sight, filter: &Filter) -> Markup {
                 Show::All => {}
                 Show::Wrong => { input type="hidden" name="show" value="wrong"; }
                 Show::Lost => { input type="hidden" name="show" value="lost"; }
+                Show::Behind => { input type="hidden" name="show" value="behind"; }
             }
             button type="submit" { "Filter" }
             @if !filter.is_everything() { a href="/" { "Show all" } }
@@ -126,10 +129,11 @@ fn table(caption: &str, rows: &[&Row], filter: &Filter, now: Moment) -> Markup {
             table.instances role="table" aria-label=(caption) {
                 thead role="rowgroup" { tr role="row" {
                     @for (class, name) in [
-                        ("", "Instance"), ("", "State"), ("num", "CPU"), ("num", "Memory"), ("num", "Disk"),
-                        ("num", "Containers"), ("", "Version"), ("", "Last seen"),
+                        ("name", "Instance"), ("is", "State"), ("num share", "CPU"),
+                        ("num share", "Memory"), ("num share", "Disk"), ("num lesser", "Containers"),
+                        ("lesser", "Version"), ("lesser", "Last seen"),
                     ] {
-                        th.(class) role="columnheader" scope="col" { (name) }
+                        th class=(class) role="columnheader" scope="col" { (name) }
                     }
                 } }
                 tbody role="rowgroup" { @for row in rows { (line(row, filter, now)) } }
@@ -173,8 +177,9 @@ fn line(row: &Row, filter: &Filter, now: Moment) -> Markup {
 fn state(status: &Status, rank: Rank, now: Moment) -> Markup {
     let (class, sign, word) = match rank {
         Rank::Lost => ("lost", "✕", "Lost"),
-        Rank::Trouble(_) | Rank::UpgradeFailed => ("trouble", "▲", "Trouble"),
-        Rank::Behind => ("behind", "▽", "Behind"),
+        Rank::Trouble(kind) => ("trouble", "▲", kind.words()),
+        Rank::UpgradeFailed => ("trouble", "▲", "Upgrade failed"),
+        Rank::Behind => ("behind", "▽", "Old version"),
         Rank::Fine => ("well", "●", "Connected"),
     };
     html! {
