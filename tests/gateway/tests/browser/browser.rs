@@ -20,7 +20,7 @@ const EVERY_PLACE: u32 = 2;
 const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Of a page's text, where a test fails.
-const SHOWN: usize = 3000;
+const SHOWN: usize = 1200;
 
 pub struct Browser {
     // In this order: without its chromedriver, the session has no end to wait for.

@@ -8,7 +8,7 @@ use crate::world::{World, world};
 
 /// What has the focus, in words, and whether one sees that it has.
 const FOCUSED: &str = "const one = document.activeElement;
-    const words = (one.innerText || one.labels?.[0]?.innerText || one.ariaLabel || one.id).trim();
+    const words = (one.ariaLabel || one.innerText || one.labels?.[0]?.innerText || one.id).trim();
     const style = getComputedStyle(one);
     const seen = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1;
     return `${seen ? '' : 'unseen '}${words}`";
