@@ -64,7 +64,6 @@ async fn all_can_be_done_by_keys() {
         world.press(Key::Home).await;
         let top = "return document.getElementById('lines').scrollTop";
         world.wait_for(&format!("{top} === 0")).await;
-        world.press(Key::Shift + Key::Tab).await;
     })
     .await;
 }
