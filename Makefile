@@ -43,8 +43,9 @@ bench: agent ## the figures of README.md, measured, as a table
 # The README shows the two in dist/pictures, which are in the repository.
 screenshots: ## pictures of the gateway's page, in target/pictures
 	$(need) setpriv:util-linux chromium:chromium chromedriver:chromium-driver
-	VMKIT_PICTURES="$(target)/pictures" cargo test --locked --package vmkit-gateway --test browser \
-		-- --ignored pictures
+	cargo build --locked --package vmkit-gateway --example fleet
+	VMKIT_PICTURES="$(target)/pictures" VMKIT_FLEET="$(target)/debug/examples/fleet" \
+		cargo test --locked --package vmkit-gateway --test browser -- --ignored pictures
 
 lint: ## formatting, clippy, shellcheck, the dependencies' licences and bans
 	$(need) cargo-clippy:rust-web-clippy cargo-fmt:rustfmt-web shellcheck:shellcheck

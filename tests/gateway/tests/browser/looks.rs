@@ -47,7 +47,7 @@ fn request(n: u64) -> String {
     }
 }
 
-pub const PATHS: [(&str, &str); 4] = [
+const PATHS: [(&str, &str); 4] = [
     ("overview", "/"),
     ("instance", "/instances/web-1"),
     ("trouble", "/instances/db-with-a-rather-long-name-2.internal.example"),
