@@ -86,6 +86,10 @@ fn is_gap(n: i64, minute: i64) -> bool {
     (hour + n * 5) % 41 < 2 || (n % 3 == 1 && (minute + n * 31) % 700 < 25)
 }
 
+fn age_days(minute: i64) -> f64 {
+    (Moment::now().secs() - minute * 60) as f64 / DAY as f64
+}
+
 /// Between -0.5 and 0.5, the same each time.
 fn noise(minute: i64, n: i64) -> f64 {
     let mixed = (minute * 1_000_003 + n).wrapping_mul(0x5851_f42d_4c95_7f2d);
@@ -100,7 +104,7 @@ fn point(instance: &Instance, n: i64, minute: i64) -> Point {
     let spike = if (minute / 25 + n * 17) % 61 == 0 { 30.0 + noise * 20.0 } else { 0.0 };
     let [cpu, mem, disk] = instance.levels;
     let tenths = |value: f64| Some((value.clamp(0.0, 100.0) * 10.0) as u16);
-    let grown = disk - (29 * 1440 - minute % (30 * 1440)) as f64 / 6000.0;
+    let grown = disk - age_days(minute) * 0.3;
     Point {
         values: [
             tenths(cpu + wave * cpu * 0.8 + noise * 8.0 + spike),

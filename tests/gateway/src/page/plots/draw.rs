@@ -35,7 +35,7 @@ fn draw(track: &Track) -> Result<String, Box<dyn std::error::Error + '_>> {
         let gaps = track.gaps();
         chart.draw_series(gaps.iter().map(|gap| {
             let corners = [(gap.start as f64, 0.0), (gap.end as f64, track.top)];
-            Rectangle::new(corners, BLACK.mix(0.1).filled())
+            Rectangle::new(corners, BLACK.mix(0.16).filled())
         }))?;
         let runs = track.runs();
         if track.spread {
