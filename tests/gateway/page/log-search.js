@@ -25,6 +25,7 @@ export class Search {
     $("matches").replaceChildren();
     $("results").hidden = false;
     $("cancel").hidden = false;
+    $("bar").hidden = false;
     this.show(`Searching for “${text}”…`);
     let end = null;
     try {
@@ -39,6 +40,7 @@ export class Search {
     if (this.aborter === aborter) {
       this.aborter = null;
       $("cancel").hidden = true;
+      $("bar").hidden = true;
       this.show(end + this.summary());
     }
   }

@@ -84,6 +84,8 @@ async fn each_look(browser: &Browser, folder: &Path, name: &str, open: impl Asyn
             browser.set_size(size.0, size.1, size == PHONE).await;
             browser.set_dark(is_dark).await;
             open().await;
+            // Colours that change take a moment to do so.
+            tokio::time::sleep(Duration::from_millis(500)).await;
             let file = folder.join(format!("{name}-{screen}-{light}.png"));
             fs::write(file, browser.picture().await).expect("room for a picture");
         }
