@@ -108,6 +108,24 @@ if (fleet || topic) {
   setInterval(refresh, REFRESH_MS);
 }
 
+// The history is drawn anew less often, and not under someone's hands.
+const redraw = once(async () => {
+  const plots = document.getElementById("plots");
+  if (!plots || document.hidden || plots.matches(":hover, :focus-within")) {
+    return;
+  }
+  const url = new URL(location.href);
+  url.hash = "";
+  const fresh = await load(url);
+  takeOver(fresh, "plots");
+  takeOver(fresh, "numbers");
+  document.dispatchEvent(new Event("plots"));
+});
+
+if (topic) {
+  setInterval(redraw, REFRESH_MS);
+}
+
 if (state) {
   subscribe("state", ({ data }) => {
     const live = data.state === "live";

@@ -6,21 +6,15 @@ const STEPS = { 60: "minute", 600: "ten_minutes", 3600: "hour" };
 const SMALL = 144;
 const LARGE = 12;
 
-const plots = document.querySelector(".plots");
-const figures = [...(plots?.querySelectorAll(".plot") ?? [])].map((figure) => ({
-  figure,
-  field: figure.querySelector(".field"),
-  metric: figure.dataset.metric,
-  unit: figure.dataset.unit,
-  cursor: element("div", "cursor"),
-  readout: element("div", "readout"),
-}));
-const count = Number(plots?.dataset.count ?? 0);
+let plots = null;
+let figures = [];
+let count = 0;
 let history = null;
-let place = count - 1;
+// `null`: nobody has looked yet.
+let place = null;
 
-function element(name, className) {
-  const made = document.createElement(name);
+function element(className) {
+  const made = document.createElement("div");
   made.className = className;
   made.hidden = true;
   return made;
@@ -64,8 +58,8 @@ function time(told) {
 }
 
 async function show(at) {
-  place = Math.max(0, Math.min(count - 1, at));
   const told = await load();
+  place = Math.max(0, Math.min(count - 1, at ?? last(told)));
   const share = (place + 0.5) / count;
   for (const plot of figures) {
     const { field, cursor, readout } = plot;
@@ -77,6 +71,12 @@ async function show(at) {
     field.setAttribute("aria-valuenow", place);
     field.setAttribute("aria-valuetext", `${time(told)}: ${text}`);
   }
+}
+
+// The present minute may have no value yet.
+function last(told) {
+  const place = told.count.findLastIndex((count) => count > 0);
+  return place < 0 ? count - 1 : place;
 }
 
 function hide() {
@@ -105,14 +105,14 @@ function step({ key, shiftKey }) {
   return steps[key];
 }
 
-for (const { figure, field, cursor, readout } of figures) {
+function equip({ figure, field, cursor, readout }) {
   field.append(cursor, readout);
   field.tabIndex = 0;
   field.setAttribute("role", "slider");
   field.setAttribute("aria-labelledby", figure.querySelector("figcaption strong").id);
   field.setAttribute("aria-valuemin", 0);
   field.setAttribute("aria-valuemax", count - 1);
-  field.setAttribute("aria-valuenow", place);
+  field.setAttribute("aria-valuenow", count - 1);
   field.setAttribute("aria-valuetext", "the arrow keys go through the values");
   field.addEventListener("pointermove", (event) => show(placeOf(field, event)).catch(() => {}));
   field.addEventListener("pointerleave", hide);
@@ -122,9 +122,31 @@ for (const { figure, field, cursor, readout } of figures) {
     const by = step(event);
     if (by) {
       event.preventDefault();
-      show(place + by).catch(() => {});
+      show((place ?? count - 1) + by).catch(() => {});
     } else if (event.key === "Escape") {
       field.blur();
     }
   });
 }
+
+function begin() {
+  plots = document.querySelector(".plots");
+  if (!plots) {
+    return;
+  }
+  count = Number(plots.dataset.count);
+  history = place = null;
+  figures = [...plots.querySelectorAll(".plot")].map((figure) => ({
+    figure,
+    field: figure.querySelector(".field"),
+    metric: figure.dataset.metric,
+    unit: figure.dataset.unit,
+    cursor: element("cursor"),
+    readout: element("readout"),
+  }));
+  figures.forEach(equip);
+}
+
+// The page has taken over fresh ones.
+document.addEventListener("plots", begin);
+begin();

@@ -40,7 +40,8 @@ pub fn write(folder: &Path, cast: &[Instance]) -> Result<(), Failure> {
         for (n, instance) in cast.iter().enumerate().filter(|(n, _)| recent || *n < OLD) {
             let step = if recent { 1 } else { 10 };
             for minute in (hour * 60..hour * 60 + 60).step_by(step) {
-                if minute * 60 < now.secs() && !is_gap(n as i64, minute) {
+                let until = now.secs() - lost_secs(instance, n);
+                if minute * 60 < until && !is_gap(n as i64, minute) {
                     let at = Moment::from_secs(minute * 60 + 7);
                     insert(&transaction, n as i64 + 1, at, point(instance, n as i64, minute))?;
                 }
@@ -64,7 +65,8 @@ fn records(folder: &Path, cast: &[Instance], now: Moment) -> Result<(), Failure>
         fleet.apply(&id, first, ago(DAYS * DAY - n as i64 * 7000));
         if instance.fate == Fate::Lost {
             let reason = "no pong within 10 s".to_owned();
-            fleet.apply(&id, Change::Lost { session: 1, reason }, ago(1800 + n as i64 * 400));
+            let at = ago(lost_secs(instance, n));
+            fleet.apply(&id, Change::Lost { session: 1, reason }, at);
         }
         let what =
             What::Connected { version: "1.3.0".into(), ip: "10.0.0.1".into(), replaced: false };
@@ -74,11 +76,17 @@ fn records(folder: &Path, cast: &[Instance], now: Moment) -> Result<(), Failure>
         while *committed.borrow_and_update() < n as i64 + 1 {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        let snapshot = Snapshot::read(snapshot(instance, n as f64), ago(60))?;
+        let at = ago(60 + lost_secs(instance, n));
+        let snapshot = Snapshot::read(snapshot(instance, n as f64), at)?;
         store.snapshot(id, Arc::new(snapshot));
     }
     store.end();
     Ok(())
+}
+
+/// How long ago it was lost.
+fn lost_secs(instance: &Instance, n: usize) -> i64 {
+    if instance.fate == Fate::Lost { 1800 + n as i64 * 400 } else { 0 }
 }
 
 fn is_gap(n: i64, minute: i64) -> bool {
@@ -92,8 +100,12 @@ fn age_days(minute: i64) -> f64 {
 
 /// Between -0.5 and 0.5, the same each time.
 fn noise(minute: i64, n: i64) -> f64 {
-    let mixed = (minute * 1_000_003 + n).wrapping_mul(0x5851_f42d_4c95_7f2d);
-    ((mixed >> 33) & 0xffff) as f64 / 65_536.0 - 0.5
+    let mut mixed = (minute * 40 + n) as u64;
+    for _ in 0..2 {
+        mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0x7fb5_d329_728e_a185);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x81da_def4_bc2d_d44d);
+    }
+    (mixed >> 48) as f64 / 65_536.0 - 0.5
 }
 
 /// Days and weeks that look like days and weeks.

@@ -161,12 +161,11 @@ impl Container {
 impl Disk {
     fn troubles(self, mount: &str) -> impl Iterator<Item = Trouble> {
         let mount: String = mount.chars().take(NAME_LIMIT).collect();
-        let parts = [(self.used_pct, "full"), (self.inodes_pct, "out of inodes")];
-        parts.into_iter().filter_map(move |(pct, words)| {
-            let pct = pct.filter(|pct| *pct >= FULL_PCT)?;
-            let words = format!("{mount} is {pct:.0} % {words}");
-            Some(Trouble { kind: Kind::DiskFull, words })
-        })
+        let full = |pct: Option<f64>| pct.filter(|pct| *pct >= FULL_PCT);
+        let space = full(self.used_pct).map(|pct| format!("{mount} is {pct:.0} % full"));
+        let inodes =
+            full(self.inodes_pct).map(|pct| format!("{mount} has {pct:.0} % of its inodes in use"));
+        space.into_iter().chain(inodes).map(|words| Trouble { kind: Kind::DiskFull, words })
     }
 }
 
@@ -252,7 +251,7 @@ mod tests {
                 "killed was killed: out of memory",
                 "sick is unhealthy",
                 "failed has exited with 143 (SIGTERM)",
-                "/ is 91 % out of inodes",
+                "/ has 91 % of its inodes in use",
                 "/data is 90 % full",
             ]
         );

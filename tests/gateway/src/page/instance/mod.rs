@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::layout::{self, Shell, message};
 use super::plots::{self, Span};
 use super::visitor::{Allowed, Visitor, broken};
-use super::words;
+use super::{assets, words};
 use crate::access::scope::Scope;
 use crate::agents::calls::UpgradeOrder;
 use crate::agents::fleet::Record;
@@ -155,6 +155,7 @@ fn page(gateway: &Gateway, visitor: &Visitor, seen: &Seen, attempt: &Attempt) ->
     layout::page(
         &shell,
         html! {
+            link rel="stylesheet" href=(assets::path("instance.css"));
             div.instance data-topic=(topic) {
                 (facts::head(seen))
                 @if let Some(history) = &seen.history { (plots::section(id, seen.span, history)) }

@@ -2,7 +2,7 @@
 //! the whole fleet while nothing else can, so it copies only what is shown.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use semver::Version;
 
@@ -19,7 +19,9 @@ use crate::clock::Moment;
 pub const ROWS: usize = 50;
 /// Labels to choose from: a label with more values is one to search for.
 const VALUES: usize = 24;
+/// The names that most instances have.
 const NAMES: usize = 12;
+const CANDIDATES: usize = 1000;
 
 /// What is wrong with an instance, the worst first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -170,19 +172,22 @@ fn versions(fleet: &Fleet) -> Vec<(String, usize)> {
 }
 
 fn labels(fleet: &Fleet) -> BTreeMap<String, Vec<String>> {
-    let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut found: HashMap<&str, (usize, Vec<&str>)> = HashMap::new();
     for (name, value) in fleet.iter().flat_map(|record| &record.register.labels) {
-        if values.len() < NAMES || values.contains_key(name.as_str()) {
-            let of_name = values.entry(name).or_default();
-            if of_name.len() <= VALUES && !of_name.contains(&value.as_str()) {
-                of_name.push(value);
+        if found.len() < CANDIDATES || found.contains_key(name.as_str()) {
+            let (count, values) = found.entry(name).or_default();
+            *count += 1;
+            if values.len() <= VALUES && !values.contains(&value.as_str()) {
+                values.push(value);
             }
         }
     }
-    values.retain(|_, of_name| of_name.len() <= VALUES);
-    let owned = values.into_iter().map(|(name, mut of_name)| {
-        of_name.sort_unstable();
-        (name.to_owned(), of_name.into_iter().map(str::to_owned).collect())
+    found.retain(|_, (_, values)| values.len() <= VALUES);
+    let mut found: Vec<(&str, (usize, Vec<&str>))> = found.into_iter().collect();
+    found.sort_unstable_by_key(|(name, (count, _))| (Reverse(*count), *name));
+    let owned = found.into_iter().take(NAMES).map(|(name, (_, mut values))| {
+        values.sort_unstable();
+        (name.to_owned(), values.into_iter().map(str::to_owned).collect())
     });
     owned.collect()
 }

@@ -7,10 +7,11 @@ use super::sight::{ROWS, Rank, Row, Sight};
 use crate::agents::health::FULL_PCT;
 use crate::agents::status::Status;
 use crate::clock::Moment;
-use crate::page::words;
+use crate::page::{assets, words};
 
 pub fn page(sight: &Sight, filter: &Filter, now: Moment) -> Markup {
     html! {
+        link rel="stylesheet" href=(assets::path("overview.css"));
         div.head {
             h1 { "Instances" }
             p.state #state hidden {}

@@ -23,9 +23,11 @@ pub fn section(id: &InstanceId, span: Span, history: &History) -> Markup {
                     }
                 }
             }
-            div.plots data-history=(history_path) data-start=(history.start)
-                data-step=(history.step_secs) data-count=(history.count.len()) {
-                @for track in &tracks { (figure(track, span)) }
+            div #plots {
+                div.plots data-history=(history_path) data-start=(history.start)
+                    data-step=(history.step_secs) data-count=(history.count.len()) {
+                    @for track in &tracks { (figure(track, span)) }
+                }
             }
             p.hint {
                 "The line is the mean"

@@ -14,7 +14,7 @@ pub fn details(tracks: &[Track], span: Span, history: &History) -> Markup {
     html! {
         details.numbers {
             summary { "The same as a table" }
-            div.wide tabindex="0" role="region" aria-label="History as a table" {
+            div.wide #numbers tabindex="0" role="region" aria-label="History as a table" {
                 table {
                     caption.unseen { "History of the last " (span.words()) ", the newest first" }
                     thead { tr {
@@ -53,10 +53,11 @@ fn row(tracks: &[Track], history: &History, points: std::ops::Range<usize>) -> M
 
 fn cell(track: &Track, value: Value) -> Markup {
     let mean = (value.mean * 10.0).round() / 10.0;
+    let (min, max) = (track.number(value.min), track.number(value.max));
     html! {
         (track.number(mean))
-        @if value.min < value.max {
-            span.least { " (" (track.number(value.min).trim_end_matches(track.unit)) "–" (track.number(value.max)) ")" }
+        @if min != max {
+            span.least { " (" (min.trim_end_matches(track.unit)) "–" (max) ")" }
         }
     }
 }
