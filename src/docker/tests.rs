@@ -33,12 +33,12 @@ fn names_that_are_safe_as_arguments() {
 
 #[test]
 fn arguments() {
-    let range = LogsRange { lines: 100, since: None };
+    let range = LogsRange { lines: 100, since: None, follow: false };
     assert_eq!(logs_arguments("web", range), ["logs", "--timestamps", "--tail", "100", "web"]);
     let since = Timestamp::parse("2026-01-01T01:00:00+01:00");
     assert_eq!(
-        logs_arguments("web", LogsRange { lines: 5, since })[3..],
-        ["5", "--since=2026-01-01T00:00:00.000000000Z", "web"]
+        logs_arguments("web", LogsRange { lines: 5, since, follow: true })[3..],
+        ["5", "--since=2026-01-01T00:00:00.000000000Z", "--follow", "web"]
     );
 }
 

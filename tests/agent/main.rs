@@ -20,6 +20,8 @@ mod in_flight;
 mod logs_real;
 mod logs_stream;
 
+mod follow;
+
 mod logs_failures;
 mod logs_fake;
 mod logs_flood;

@@ -23,7 +23,7 @@ const ID: u64 = 1;
 /// The number of the protocol. Only what an old gateway could not survive would raise it.
 const PROTOCOL: u32 = 1;
 /// What this agent can do of what the protocol leaves open.
-const CAPABILITIES: [&str; 3] = ["logs_since", "containers", "host"];
+const CAPABILITIES: [&str; 4] = ["logs_follow", "logs_since", "containers", "host"];
 
 #[derive(Serialize)]
 struct Params<'a> {

@@ -268,12 +268,22 @@ impl Job {
     }
 
     /// Hands a bounded amount of output to `sink`, and says where the job stands.
-    pub fn turn(&mut self, now: Instant, mut sink: impl FnMut(Pipe, &[u8])) -> Progress {
+    pub fn turn(&mut self, now: Instant, sink: impl FnMut(Pipe, &[u8])) -> Progress {
+        self.turn_within(now, TURN, sink)
+    }
+
+    /// As [`Job::turn`]: of each pipe about `limit` bytes at most.
+    pub fn turn_within(
+        &mut self,
+        now: Instant,
+        limit: usize,
+        mut sink: impl FnMut(Pipe, &[u8]),
+    ) -> Progress {
         // Before the pipes are read: all that a reaped process wrote is in them by now.
         let status = self.children.status(self.pid);
         let mut drained = true;
         for (index, pipe) in [Pipe::Stdout, Pipe::Stderr].into_iter().enumerate() {
-            drained &= self.drain(index, |bytes| sink(pipe, bytes));
+            drained &= self.drain(index, limit, |bytes| sink(pipe, bytes));
         }
         match status {
             Some(status) if drained => Progress::Ended(status),
@@ -285,17 +295,18 @@ impl Job {
         }
     }
 
-    /// Reads one pipe until it would block or a turn's bytes were read. True if nothing is left.
-    fn drain(&mut self, index: usize, mut sink: impl FnMut(&[u8])) -> bool {
+    /// Reads one pipe until it would block or `limit` bytes were read. True if nothing is left.
+    fn drain(&mut self, index: usize, limit: usize, mut sink: impl FnMut(&[u8])) -> bool {
         let mut buffer = [0; 16 * 1024];
+        let piece = limit.min(buffer.len());
         let mut taken = 0;
         while let Some(pipe) = &self.pipes[index] {
-            match rustix::io::read(pipe, &mut buffer) {
+            match rustix::io::read(pipe, &mut buffer[..piece]) {
                 Ok(0) => self.pipes[index] = None,
                 Ok(count) => {
                     sink(&buffer[..count]);
                     taken += count;
-                    if taken >= TURN {
+                    if taken >= limit {
                         return false;
                     }
                 }

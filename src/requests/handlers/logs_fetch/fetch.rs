@@ -7,11 +7,9 @@
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use serde_json::value::RawValue;
-
 use super::messages::{self, Chunks};
 use super::params::Params;
-use super::source::Source;
+use super::source::{Source, WHOLE_TURN};
 use crate::docker::log_lines::Merge;
 use crate::requests::context::Context;
 use crate::requests::outcome::Outcome;
@@ -45,14 +43,8 @@ impl LogsFetch {
     /// Starts `docker logs`.
     ///
     /// # Errors
-    /// [`rpc::Code::InvalidParams`], before a process is started; [`rpc::Code::DockerUnusable`] if docker can't
-    /// be started.
-    pub fn start(
-        params: Option<&RawValue>,
-        id: Option<&Id>,
-        context: Context,
-    ) -> Result<LogsFetch, Error> {
-        let params = Params::parse(params)?;
+    /// [`rpc::Code::DockerUnusable`] if docker can't be started.
+    pub fn start(params: Params, id: Option<&Id>, context: Context) -> Result<LogsFetch, Error> {
         // Nothing is sent for a notification, so it needs no stream.
         let stream = params.stream && id.is_some();
         let limit = if stream { WINDOW } else { messages::reply_room(id) };
@@ -130,7 +122,7 @@ impl LogsFetch {
     fn read(&mut self, now: Instant) {
         let LogsFetch { source, lines, stream, .. } = self;
         let whole = stream.is_none();
-        let heard = source.read(now, &mut |lane, line| {
+        let heard = source.read(now, WHOLE_TURN, &mut |lane, line| {
             lines.push(lane, line);
             while whole && lines.is_over_limit() {
                 lines.forget_oldest();
@@ -148,7 +140,7 @@ impl LogsFetch {
         let LogsFetch { source, id, lines, .. } = self;
         let (stream, id) = (self.stream.as_mut()?, id.as_ref());
         if lines.is_empty() && ended {
-            return Some(Ok(stream.count(id, &source.container, lines.is_truncated())));
+            return Some(Ok(stream.count(id, &source.container, lines.is_truncated(), None)));
         }
         if ended || lines.is_over_limit() {
             let enough = |lines: &Merge| !ended && lines.encoded_len() < WINDOW / 2;

@@ -36,6 +36,8 @@ pub fn reply(id: Option<&Id>, container: &str, lines: &mut Merge) -> Answer {
 pub struct Chunks {
     seq: u64,
     sent: usize,
+    /// Lines that were left out, and that the next chunk has to tell.
+    pub dropped: usize,
 }
 
 impl Chunks {
@@ -48,7 +50,7 @@ impl Chunks {
         limit: usize,
         enough: &dyn Fn(&Merge) -> bool,
     ) -> Vec<u8> {
-        let mut chunk = chunk_head(id, self.seq).into_bytes();
+        let mut chunk = chunk_head(id, self.seq, std::mem::take(&mut self.dropped)).into_bytes();
         let room = limit - TAIL.len();
         let mut count = 0;
         while let Some(length) = lines.oldest_len() {
@@ -67,12 +69,22 @@ impl Chunks {
         chunk
     }
 
-    /// The answer after the last chunk.
-    pub fn count(&self, id: Option<&Id>, container: &str, truncated: bool) -> Answer {
+    /// The answer after the last chunk. `ended` says what has ended a follow.
+    pub fn count(
+        &self,
+        id: Option<&Id>,
+        container: &str,
+        truncated: bool,
+        ended: Option<&str>,
+    ) -> Answer {
         let count = self.sent;
         let truncated = if truncated { ",\"truncated\":true" } else { "" };
-        let message = format!("{}],\"streamed\":{count}{truncated}}}}}\n", reply_head(id));
-        answer(message.into(), container, &format!("{count} lines streamed"), "")
+        let (member, note) = match ended {
+            Some(what) => (format!(",\"ended\":\"{what}\""), format!(", ended: {what},")),
+            None => Default::default(),
+        };
+        let message = format!("{}],\"streamed\":{count}{truncated}{member}}}}}\n", reply_head(id));
+        answer(message.into(), container, &format!("{count} lines streamed{note}"), "")
     }
 }
 
@@ -85,7 +97,9 @@ fn reply_head(id: Option<&Id>) -> String {
     rpc::result_head(id) + "{\"lines\":["
 }
 
-fn chunk_head(id: Option<&Id>, seq: u64) -> String {
+fn chunk_head(id: Option<&Id>, seq: u64, dropped: usize) -> String {
     let id = id.map_or("null", Id::json);
-    rpc::notification_head("logs_chunk") + &format!("{{\"id\":{id},\"seq\":{seq},\"lines\":[")
+    let dropped = if dropped > 0 { format!("\"dropped\":{dropped},") } else { String::new() };
+    let head = rpc::notification_head("logs_chunk");
+    format!("{head}{{\"id\":{id},\"seq\":{seq},{dropped}\"lines\":[")
 }

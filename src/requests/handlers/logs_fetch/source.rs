@@ -1,7 +1,7 @@
 //! `docker logs` at work: its process, and the lines that come out of its two pipes.
 
 use std::process::ExitStatus;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::params::Params;
 use crate::docker::log_lines::{Lane, LaneParser, Line};
@@ -14,16 +14,34 @@ pub struct Source {
     job: Job,
     pub program: String,
     pub container: String,
-    stdout: LaneParser,
-    stderr: LaneParser,
+    stdout: Pipeline,
+    stderr: Pipeline,
+}
+
+/// One of docker's pipes.
+#[derive(Default)]
+struct Pipeline {
+    parser: LaneParser,
+    /// Docker last printed something then, and it ended between two pieces of a line.
+    paused: Option<Instant>,
 }
 
 /// What a reading of the pipes has found.
+#[derive(Default)]
 pub struct Heard {
     pub bytes: usize,
+    /// The pipe may hold more.
+    pub stdout_is_left: bool,
+    pub stderr_is_left: bool,
     /// Docker has ended, and all that it printed was read.
     pub ended: Option<ExitStatus>,
 }
+
+/// How much is read of each pipe at once.
+pub const WHOLE_TURN: usize = 64 * 1024;
+/// How long docker may pause between two pieces of a line that is followed. Some log drivers lose
+/// the newline of a long line: such a line would else be shown only with the next line.
+const PIECE_PATIENCE: Duration = Duration::from_millis(150);
 
 impl Source {
     /// Starts docker, which has until `deadline`.
@@ -57,34 +75,75 @@ impl Source {
         self.job.listen(listening).map_err(failed)
     }
 
-    /// Reads a bounded amount, and hands the lines that it completes to `sink`.
-    pub fn read(&mut self, now: Instant, sink: &mut dyn FnMut(Lane, Line<'_>)) -> Heard {
+    /// Reads about `limit` bytes of each pipe at most, and hands the lines that they complete to
+    /// `sink`.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        limit: usize,
+        sink: &mut dyn FnMut(Lane, Line<'_>),
+    ) -> Heard {
         let Source { job, stdout, stderr, .. } = self;
-        let mut heard = Heard { bytes: 0, ended: None };
-        let progress = job.turn(now, |pipe, bytes| {
-            heard.bytes += bytes.len();
-            match pipe {
-                Pipe::Stdout => stdout.push(bytes, &mut |line| sink(Lane::Stdout, line)),
-                Pipe::Stderr => stderr.push(bytes, &mut |line| sink(Lane::Stderr, line)),
-            }
+        let (mut of_stdout, mut of_stderr) = (0, 0);
+        let progress = job.turn_within(now, limit, |pipe, bytes| {
+            let (lane, pipeline, count) = match pipe {
+                Pipe::Stdout => (Lane::Stdout, &mut *stdout, &mut of_stdout),
+                Pipe::Stderr => (Lane::Stderr, &mut *stderr, &mut of_stderr),
+            };
+            *count += bytes.len();
+            pipeline.parser.push(bytes, &mut |line| sink(lane, line));
+            pipeline.paused = pipeline.parser.is_between_pieces().then_some(now);
         });
-        if let Progress::Ended(status) = progress {
-            stdout.finish(&mut |line| sink(Lane::Stdout, line));
-            stderr.finish(&mut |line| sink(Lane::Stderr, line));
-            heard.ended = Some(status);
+        let ended = match progress {
+            Progress::Ended(status) => Some(status),
+            Progress::Running | Progress::TimedOut => None,
+        };
+        if ended.is_some() {
+            self.finish_lines(|_| true, sink);
         }
-        heard
+        Heard {
+            bytes: of_stdout + of_stderr,
+            stdout_is_left: of_stdout >= limit,
+            stderr_is_left: of_stderr >= limit,
+            ended,
+        }
+    }
+
+    /// When [`Source::hand_on`] is due.
+    pub fn hand_on_due(&self) -> Option<Instant> {
+        let paused = [self.stdout.paused, self.stderr.paused];
+        paused.into_iter().flatten().min().map(|since| since + PIECE_PATIENCE)
+    }
+
+    /// Takes a line for complete where docker has paused between two pieces for long.
+    pub fn hand_on(&mut self, now: Instant, sink: &mut dyn FnMut(Lane, Line<'_>)) {
+        let is_long = |since: Instant| now >= since + PIECE_PATIENCE;
+        self.finish_lines(|pipeline| pipeline.paused.is_some_and(is_long), sink);
+    }
+
+    fn finish_lines(
+        &mut self,
+        of: impl Fn(&Pipeline) -> bool,
+        sink: &mut dyn FnMut(Lane, Line<'_>),
+    ) {
+        for (lane, pipeline) in [(Lane::Stdout, &mut self.stdout), (Lane::Stderr, &mut self.stderr)]
+        {
+            if of(pipeline) {
+                pipeline.parser.finish(&mut |line| sink(lane, line));
+                pipeline.paused = None;
+            }
+        }
     }
 
     /// Bytes of memory in use for lines that are not complete.
     pub fn held(&self) -> usize {
-        self.stdout.held() + self.stderr.held()
+        self.stdout.parser.held() + self.stderr.parser.held()
     }
 
     /// Why docker has ended with this status.
     pub fn failure(&self, status: ExitStatus) -> Error {
-        let complaint = match self.stderr.complaint() {
-            "" => self.stdout.complaint(),
+        let complaint = match self.stderr.parser.complaint() {
+            "" => self.stdout.parser.complaint(),
             complaint => complaint,
         };
         into_error(Failure::classify(&self.program, complaint, status))

@@ -1,0 +1,181 @@
+//! `logs_fetch` with `"follow": true`, and `logs_cancel`: what a follow is asked, sends and answers. Docker
+//! prints what a test tells it, when the test tells it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, LogLine, PATIENCE, Session, Setup, texts};
+
+const INVALID_PARAMS: i64 = -32602;
+/// The promise is 250 ms. The rest is for a machine that is busy with other tests: alone, each line
+/// takes about 55 ms.
+const SOON: Duration = Duration::from_millis(750);
+
+/// A docker that prints what comes by two pipes of its container, and ends with the first.
+pub const BY_PIPES: &str = r#"
+    for container; do :; done
+    pipe=${0%/*}/$container
+    cat "$pipe.err" >&2 &
+    exec cat "$pipe.out"
+"#;
+
+/// A container of [`BY_PIPES`].
+pub struct Printer {
+    out: File,
+    err: File,
+    printed: u32,
+}
+
+impl Printer {
+    #[track_caller]
+    pub fn new(setup: &Setup, container: &str) -> Printer {
+        let pipe = |end: &str| {
+            let path = setup.file(&format!("bin/{container}.draft"), "");
+            let path = path.replace(".draft", end);
+            let made = Command::new("mkfifo").arg(&path).status();
+            assert!(made.is_ok_and(|status| status.success()));
+            // To read too: so the opening does not wait for docker.
+            OpenOptions::new().read(true).write(true).open(path).expect("just made")
+        };
+        Printer { out: pipe(".out"), err: pipe(".err"), printed: 0 }
+    }
+
+    pub fn print(&mut self, text: &str) {
+        let line = self.stamped(text) + "\n";
+        self.out.write_all(line.as_bytes()).expect("docker reads");
+    }
+
+    pub fn complain(&mut self, text: &str) {
+        let line = self.stamped(text) + "\n";
+        self.err.write_all(line.as_bytes()).expect("docker reads");
+    }
+
+    /// Prints a piece of a line, as docker does: with the time, without a newline.
+    pub fn print_piece(&mut self, text: &str) {
+        let piece = self.stamped(text);
+        self.out.write_all(piece.as_bytes()).expect("docker reads");
+    }
+
+    fn stamped(&mut self, text: &str) -> String {
+        self.printed += 1;
+        format!("2026-01-01T00:00:00.{:09}Z {text}", self.printed)
+    }
+}
+
+/// A follow as it comes in.
+pub struct Tail {
+    id: Value,
+    pub lines: Vec<LogLine>,
+    pub chunks: usize,
+    pub dropped: u64,
+    /// Once it has ended.
+    pub result: Option<Value>,
+}
+
+impl Tail {
+    /// Asks for it.
+    #[track_caller]
+    pub fn ask(session: &mut Session, id: impl Into<Value>, params: Value) -> Tail {
+        let id = id.into();
+        let mut params = params;
+        params["follow"] = json!(true);
+        session.send_request(id.clone(), "logs_fetch", params);
+        Tail::of(id)
+    }
+
+    pub fn of(id: impl Into<Value>) -> Tail {
+        Tail { id: id.into(), lines: Vec::new(), chunks: 0, dropped: 0, result: None }
+    }
+
+    /// Takes a message if it is of this follow.
+    #[track_caller]
+    pub fn take(&mut self, message: &Value) -> bool {
+        if message["method"] == "logs_chunk" && message["params"]["id"] == self.id {
+            assert_eq!(self.result, None, "a chunk after the result");
+            let chunk = &message["params"];
+            assert_eq!(chunk["seq"], self.chunks, "seq has no gap");
+            let mut lines = LogLine::all_of(chunk);
+            let length = message.to_string().len();
+            assert!(length <= 64 * 1024 || lines.len() == 1, "{length} bytes");
+            assert!(!lines.is_empty(), "a chunk without lines");
+            self.lines.append(&mut lines);
+            self.dropped += chunk["dropped"].as_u64().unwrap_or(0);
+            self.chunks += 1;
+            return true;
+        }
+        let is_result = message.get("method").is_none() && message["id"] == self.id;
+        if is_result {
+            let result = &message["result"];
+            assert_eq!(result["lines"], json!([]), "{message:.300}");
+            assert_eq!(result["streamed"], self.lines.len(), "{message:.300}");
+            self.result = Some(result.clone());
+        }
+        is_result
+    }
+
+    /// Reads until there are so many lines.
+    #[track_caller]
+    pub fn wait_for_lines(&mut self, session: &mut Session, count: usize) {
+        while self.lines.len() < count {
+            let message = session.next_message();
+            assert!(self.take(&message), "not of this follow: {message:.300}");
+        }
+    }
+
+    /// Reads until it has ended; what ended it.
+    #[track_caller]
+    pub fn wait_for_end(&mut self, session: &mut Session) -> String {
+        while self.result.is_none() {
+            let message = session.next_message();
+            assert!(self.take(&message), "not of this follow: {message:.300}");
+        }
+        let ended = self.result.as_ref().and_then(|result| result["ended"].as_str());
+        ended.expect("a result of a follow").to_owned()
+    }
+}
+
+#[track_caller]
+pub fn cancel(session: &mut Session, id: impl Into<Value>, of: impl Into<Value>) -> bool {
+    let response = session.request(id, "logs_cancel", json!({"id": of.into()}));
+    let result = response.result();
+    assert_eq!(result.as_object().map(serde_json::Map::len), Some(1), "{result}");
+    result["cancelled"].as_bool().expect("a boolean")
+}
+
+#[test]
+fn the_tail_comes_at_once_and_each_new_line_soon() {
+    let setup = Setup::new();
+    let mut web = Printer::new(&setup, "web");
+    let docker = setup.docker(BY_PIPES);
+    let (_peer, agent, mut session) = Agent::registered(setup);
+    for number in 0..3 {
+        web.print(&format!("old {number}"));
+    }
+    let mut tail = Tail::ask(&mut session, 7, json!({"container": "web", "lines": 3}));
+    let call = docker.wait_for_calls("logs", 1).remove(0);
+    assert_eq!(call.arguments, "logs --timestamps --tail 3 --follow web");
+    tail.wait_for_lines(&mut session, 3);
+    let mut took: Vec<Duration> = (0..20)
+        .map(|number| {
+            let printed = Instant::now();
+            web.print(&format!("new {number}"));
+            tail.wait_for_lines(&mut session, 4 + number);
+            printed.elapsed()
+        })
+        .collect();
+    took.sort();
+    assert!(took[10] < Duration::from_millis(250), "{took:?}");
+    assert!(took[19] < SOON, "{took:?}");
+    assert_eq!(tail.lines[3].text, "new 0");
+    assert_eq!(tail.lines[3].ts, "2026-01-01T00:00:00.000000004Z");
+    assert_eq!(tail.dropped, 0);
+
+    assert!(cancel(&mut session, 8, 7));
+    assert_eq!(tail.wait_for_end(&mut session), "cancelled");
+    agent.wait_for_log(&["logs_fetch: web: 23 lines streamed, ended: cancelled, in"]);
+    session.assert_quiet();
+}
