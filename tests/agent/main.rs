@@ -21,6 +21,7 @@ mod logs_real;
 mod logs_stream;
 
 mod follow;
+mod follow_ends;
 
 mod logs_failures;
 mod logs_fake;

@@ -99,6 +99,8 @@ impl LogsFollow {
             None if self.may_read(room) => {
                 self.next_pass.into_iter().chain(self.source.hand_on_due()).min()
             }
+            // The next pass lets lines leave.
+            None if !self.is_ready() => self.next_pass,
             _ => None,
         }
     }
