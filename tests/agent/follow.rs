@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, LogLine, PATIENCE, Session, Setup, texts};
+use crate::support::{Agent, LogLine, Session, Setup, texts};
 
 const INVALID_PARAMS: i64 = -32602;
 /// The promise is 250 ms. The rest is for a machine that is busy with other tests: alone, each line

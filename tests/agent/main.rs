@@ -22,6 +22,8 @@ mod logs_stream;
 
 mod follow;
 mod follow_ends;
+mod follow_load;
+mod follow_real;
 
 mod logs_failures;
 mod logs_fake;

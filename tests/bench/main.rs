@@ -17,6 +17,7 @@ mod world;
 
 mod dial;
 mod download;
+mod follow;
 mod latency;
 mod memory;
 mod requests;
@@ -34,8 +35,8 @@ use world::World;
 const USAGE: &str = "\
 usage: AGENT=<the agent's binary> bench [--quick] [WORD...]
   --quick   fewer runs and shorter waits: a smoke run, not a measurement
-  WORD      only what has one of these in its name: idle, storm, ping, logs_fetch,
-            download, memory";
+  WORD      only what has one of these in its name: idle, storm, ping, follow,
+            logs_fetch, download, memory";
 
 /// What is measured together.
 struct Group {
@@ -46,7 +47,7 @@ struct Group {
 }
 
 /// In the order of the table.
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 15] = [
     Group { name: "size", waits: false, rows: rest::size },
     Group { name: "idle over TLS", waits: true, rows: rest::idle },
     Group { name: "exec to register", waits: false, rows: dial::start },
@@ -56,6 +57,8 @@ const GROUPS: [Group; 13] = [
     Group { name: "ping to pong", waits: false, rows: latency::idle },
     Group { name: "ping to pong during logs_fetch", waits: false, rows: latency::during_logs },
     Group { name: "ping to pong while docker hangs", waits: false, rows: latency::during_hang },
+    Group { name: "ping to pong during 8 follows", waits: false, rows: follow::busy },
+    Group { name: "a followed line", waits: false, rows: follow::line },
     Group { name: "metrics_collect", waits: false, rows: requests::metrics },
     Group { name: "logs_fetch", waits: false, rows: requests::logs },
     Group { name: "small requests", waits: false, rows: requests::small },

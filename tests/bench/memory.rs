@@ -12,12 +12,13 @@ use crate::Group;
 use crate::agent::{Agent, Docker};
 use crate::fake;
 use crate::figures::megabytes;
+use crate::follow;
 use crate::gateway::{Gateway, result};
 use crate::support::{PATIENCE, Peer};
 use crate::table::Row;
 use crate::world::World;
 
-pub const GROUPS: [Group; 8] = [
+pub const GROUPS: [Group; 9] = [
     Group { name: "memory: 5,000 lines", waits: false, rows: ordinary },
     Group { name: "memory: 32 large replies", waits: false, rows: large },
     Group { name: "memory: 32 replies of escapes", waits: false, rows: escapes },
@@ -26,6 +27,7 @@ pub const GROUPS: [Group; 8] = [
     Group { name: "memory: an endless line", waits: false, rows: endless },
     Group { name: "memory: 32 long lines", waits: false, rows: long },
     Group { name: "memory: a slow gateway", waits: false, rows: slow },
+    Group { name: "memory: 8 follows, a gateway that does not read", waits: false, rows: followed },
 ];
 
 const LIMIT: u64 = 5_000_000;
@@ -87,6 +89,16 @@ fn slow(world: &World) -> Vec<Row> {
             sleep(Duration::from_millis(250));
         }
         read_truncated(gateway, PARALLEL / 2);
+    })
+}
+
+/// 8 follows of busy containers go on while the gateway reads nothing.
+fn followed(world: &World) -> Vec<Row> {
+    let time = world.pick(Duration::from_secs(8), Duration::from_secs(4));
+    row(world, "8 follows, a gateway that does not read", 1, |gateway| {
+        follow::follow(gateway, fake::BUSY, follow::FOLLOWS);
+        sleep(time);
+        while !String::from_utf8_lossy(&gateway.message().0).contains("\"dropped\":") {}
     })
 }
 
