@@ -16,9 +16,10 @@ use crate::support::{
 const BUSY: i64 = -32004;
 const FOLLOWS: usize = 8;
 
-/// Prints its number in each line, as fast as it is read.
+/// Prints its number in each line, as fast as it is read. Long lines: the tests check each, and have to
+/// read as fast as they come.
 const NEVER_PAUSES: &str = r#"
-    exec awk 'BEGIN { for (n = 0; ; n++) printf "2026-01-01T00:00:00.%09dZ %d\n", n, n }'
+    exec awk 'BEGIN { for (n = 0; ; n++) printf "2026-01-01T00:00:00.%09dZ %01000d\n", n, n }'
 "#;
 
 #[track_caller]
@@ -94,7 +95,9 @@ fn busy_containers_delay_nobody() {
         let asked = Instant::now();
         session.request("quick", "vmkit_test_no_such_method", Value::Null);
         answers.push(asked.elapsed());
-        while let Ok(text) = session.try_next(Duration::ZERO) {
+        while Instant::now() < end
+            && let Ok(text) = session.try_next(Duration::ZERO)
+        {
             take(&mut tails, &serde_json::from_str(&text).expect("checked when it was read"));
         }
     }
@@ -106,7 +109,7 @@ fn busy_containers_delay_nobody() {
     }
     let counts: Vec<usize> = tails.iter().map(|tail| tail.lines.len()).collect();
     let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
-    assert!(*least > 1000 && most / least < 3, "each has its share: {counts:?}");
+    assert!(*least > 100 && most / least < 3, "each has its share: {counts:?}");
     for tail in &tails {
         assert_eq!(tail.dropped, 0, "this gateway reads");
         assert_gapless(tail);

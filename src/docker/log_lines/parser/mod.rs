@@ -69,10 +69,10 @@ impl LaneParser {
         }
     }
 
-    /// Whether the bytes since the last newline end where one of docker's pieces may end. Docker never
-    /// prints less than a piece or a line, so the line may be complete without its newline.
-    pub fn is_between_pieces(&self) -> bool {
-        self.open.is_between_pieces()
+    /// Whether a line in pieces is not complete. It may never be: of such a line, some of docker's log
+    /// drivers forget the newline.
+    pub fn is_in_pieces(&self) -> bool {
+        self.open.bytes.len() > PIECE
     }
 
     /// Docker's own last lines, up to 2 KiB, each with a newline.
@@ -208,16 +208,6 @@ impl OpenLine {
                 Pieces::Whole => return,
             }
         }
-    }
-
-    fn is_between_pieces(&self) -> bool {
-        let Pieces::Looking { start, .. } = self.pieces else { return false };
-        // As of `Pieces::Looking`: bounds on the bytes of the last piece, when it was written.
-        let most = self.bytes.len() - start;
-        let replaced =
-            self.bytes[start..].windows(REPLACEMENT.len()).filter(|it| *it == REPLACEMENT);
-        let least = most - replaced.count() * (REPLACEMENT.len() - 1);
-        !self.more && (least..=most).contains(&PIECE)
     }
 
     /// Whether a whole piece is here without U+FFFD, as is usual: then it ends after 16 KiB.

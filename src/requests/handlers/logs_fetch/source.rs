@@ -22,7 +22,7 @@ pub struct Source {
 #[derive(Default)]
 struct Pipeline {
     parser: LaneParser,
-    /// Docker last printed something then, and it ended between two pieces of a line.
+    /// Docker last printed something then, and has not ended a line of several pieces.
     paused: Option<Instant>,
 }
 
@@ -39,8 +39,8 @@ pub struct Heard {
 
 /// How much is read of each pipe at once.
 pub const WHOLE_TURN: usize = 64 * 1024;
-/// How long docker may pause between two pieces of a line that is followed. Some log drivers lose
-/// the newline of a long line: such a line would else be shown only with the next line.
+/// How long docker may pause within a line of several pieces that is followed. Some log drivers lose
+/// the newline of such a line: it would else be shown only with the next line.
 const PIECE_PATIENCE: Duration = Duration::from_millis(150);
 
 impl Source {
@@ -92,7 +92,7 @@ impl Source {
             };
             *count += bytes.len();
             pipeline.parser.push(bytes, &mut |line| sink(lane, line));
-            pipeline.paused = pipeline.parser.is_between_pieces().then_some(now);
+            pipeline.paused = pipeline.parser.is_in_pieces().then_some(now);
         });
         let ended = match progress {
             Progress::Ended(status) => Some(status),
@@ -115,7 +115,7 @@ impl Source {
         paused.into_iter().flatten().min().map(|since| since + PIECE_PATIENCE)
     }
 
-    /// Takes a line for complete where docker has paused between two pieces for long.
+    /// Takes a line of several pieces for complete where docker has paused for long.
     pub fn hand_on(&mut self, now: Instant, sink: &mut dyn FnMut(Lane, Line<'_>)) {
         let is_long = |since: Instant| now >= since + PIECE_PATIENCE;
         self.finish_lines(|pipeline| pipeline.paused.is_some_and(is_long), sink);
