@@ -22,6 +22,7 @@ mod logs_stream;
 
 mod follow;
 mod follow_ends;
+mod follow_gateway;
 mod follow_load;
 mod follow_real;
 
