@@ -152,6 +152,12 @@ impl Bench {
         Ok(Dial::read(stream, origin, self.by(20.0), self.trace.clone()).await?)
     }
 
+    /// The next upgrade request of the same process, after the end of its session. Its back-off may have
+    /// grown by what other checks have done.
+    pub async fn redial(&mut self) -> Outcome<Dial> {
+        self.dial_within(self.by(62.0)).await
+    }
+
     /// An upgrade request that is not answered yet. An agent of the kit is started anew for it.
     pub async fn dial(&mut self) -> Outcome<Dial> {
         self.leave();

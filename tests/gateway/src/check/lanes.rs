@@ -11,6 +11,8 @@ pub const MAIN: &str = "main";
 pub fn prepare(lane: &str, agent: &Agent) {
     match lane {
         "upgrades off" => agent.set("VMKIT_UPGRADES", Some("off")),
+        // A binary that registers needs more than the least time there is, on a busy machine.
+        "trial next" => {}
         lane if lane.starts_with("trial") => agent.set("VMKIT_UPGRADE_PROBATION_SECS", Some("5")),
         _ => {}
     }

@@ -10,8 +10,9 @@ use crate::kit::sabotage;
 
 /// All ids of breaks.
 pub fn breaks() -> BTreeSet<String> {
-    let listed = Command::new("python3").args(["-I", "-S"]).arg(sabotage()).arg("--list-breaks");
-    let listed = { listed }.output().expect("python3 is installed");
+    let mut python = Command::new("python3");
+    python.args(["-I", "-S"]).arg(sabotage()).arg("--list-breaks");
+    let listed = python.output().expect("python3 is installed");
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
     text.lines().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect()

@@ -29,9 +29,18 @@ fn this_repositorys_agent_keeps_every_rule() {
 #[test]
 fn an_agent_that_shares_no_code_with_it_keeps_every_rule() {
     let python = kit::Program::python();
-    let run = Kit::new().short_clocks().upgrade_binary(&python.next).check(&python.words(&[]));
+    let kit = || Kit::new().short_clocks().upgrade_binary(&python.next);
+    let mut run = kit().check(&python.words(&[]));
+    assert_eq!(run.verdicts.len(), vmkit_gateway::check::rules::all().len());
+    // Clocks ten times as short are at the mercy of the machine, which runs other tests too: what is odd
+    // is looked at once more, by itself, and counts if it is odd again.
+    let odd = failed(&run.verdicts);
+    if !odd.is_empty() {
+        let ids = odd.iter().filter_map(|line| line.split(':').next());
+        let ids: Vec<&str> = ids.collect();
+        run = kit().only(&ids.join(",")).check(&python.words(&[]));
+    }
     let failed = failed(&run.verdicts);
     assert!(failed.is_empty(), "{failed:#?}\n{}", run.error);
-    assert_eq!(run.verdicts.len(), vmkit_gateway::check::rules::all().len());
     assert_eq!(run.code, 0);
 }

@@ -92,7 +92,7 @@ async fn goes_away(bench: &mut Bench) -> Outcome {
         agent.let_end();
         agent.signal(signal);
         expect_close(&session, 1001, name).await?;
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(12);
         while bench.agent()?.is_running() {
             ensure(Instant::now() < deadline, || format!("{name} does not end it"))?;
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -201,6 +201,14 @@ async fn delays_nothing(bench: &mut Bench) -> Outcome {
     })
 }
 
+/// The bytes that the last docker of this bench has written.
+fn printed(bench: &Bench) -> u64 {
+    let pid = docker::calls(bench.folder()).last().map_or(0, |(pid, _)| *pid);
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let written = text.lines().find_map(|line| line.strip_prefix("wchar: "));
+    written.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
 /// The number of a line of kit-flood.
 fn number(text: &str) -> Option<u64> {
     text.strip_prefix("flood ")?.split(' ').next()?.parse().ok()
@@ -216,8 +224,11 @@ async fn counts_what_it_left_out(bench: &mut Bench) -> Outcome {
         return broken("no chunk of the follow came");
     }
     session.set(Habit::Read, false);
-    let pause = bench.time(20.0).min(Duration::from_secs(2));
-    tokio::time::sleep(pause).await;
+    let began = Instant::now();
+    // More than all buffers hold; and less than the time that a heartbeat has.
+    while printed(bench) < 24_000_000 && began.elapsed() < bench.time(9.0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     session.set(Habit::Read, true);
     let dropped =
         |m: &Message| is_chunk(m) && m.params()["dropped"].as_u64().is_some_and(|n| n > 0);

@@ -91,7 +91,7 @@ async fn stays_the_same(bench: &mut Bench) -> Outcome {
     answer(&session, &register, json!({"ok": true})).await;
     for _ in 0..2 {
         bench.leave();
-        let dial = bench.dial_within(bench.by(4.0)).await?;
+        let dial = bench.redial().await?;
         let (session, register) = bench.opened(dial).await?;
         ids.push(register.params()["instance_id"].clone());
         answer(&session, &register, json!({"ok": true})).await;

@@ -259,7 +259,7 @@ async fn ends_the_work(bench: &mut Bench) -> Outcome {
         ensure(began.elapsed() < limit, || format!("docker's process {pid} still runs"))?;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let dial = bench.dial_within(bench.by(2.0)).await?;
+    let dial = bench.redial().await?;
     let session = bench.accepted(dial).await?;
     let late = session.response("\"of the first session\"", Duration::from_millis(700)).await;
     ensure(late.is_none(), || "it answers in the next session".to_owned())

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::bench::Bench;
-use super::super::fault::{Outcome, broken, ensure, unreached};
+use super::super::fault::{Outcome, broken, ensure};
 use super::super::wire::message::Message;
 use super::super::wire::session::Session;
 use super::super::wire::trace::shortened;
@@ -33,14 +33,6 @@ pub fn result<'a>(message: &'a Message, to: &str) -> Outcome<&'a Value> {
     match message.result() {
         Some(result) => Ok(result),
         None => broken(format!("a result was due to {to}; it came: {}", shown(message))),
-    }
-}
-
-/// The result; without it the rule can't be seen kept or broken.
-pub fn needed<'a>(message: &'a Message, to: &str) -> Outcome<&'a Value> {
-    match message.result() {
-        Some(result) => Ok(result),
-        None => unreached(format!("no result of {to}: {}", shown(message))),
     }
 }
 
