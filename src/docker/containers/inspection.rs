@@ -1,7 +1,5 @@
 //! `docker inspect`: how each container is.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::lines::Lines;
@@ -68,7 +66,7 @@ pub struct Inspection {
 struct Found {
     /// The ids of those that ran when they were listed, sorted.
     running: Vec<String>,
-    health: BTreeMap<String, Health>,
+    health: Vec<(String, Health)>,
     containers: Vec<Container>,
     /// Bytes of JSON that are left for containers.
     room: usize,
@@ -79,8 +77,8 @@ struct Found {
 /// How the containers are.
 #[derive(Debug)]
 pub struct Inspected {
-    /// Of those that ran when they were listed: name, without docker's leading slash, to health.
-    pub health: BTreeMap<String, Health>,
+    /// Of those that ran when they were listed: the name, without docker's leading slash, and the health.
+    pub health: Vec<(String, Health)>,
     /// `None`: they would take more JSON than there is room for.
     pub containers: Option<Vec<Container>>,
 }
@@ -89,7 +87,7 @@ impl Inspection {
     /// `room`: the bytes of JSON that may be kept of the containers.
     pub fn new(mut running: Vec<String>, room: usize) -> Inspection {
         running.sort_unstable();
-        let (health, containers) = (BTreeMap::new(), Vec::new());
+        let (health, containers) = (Vec::new(), Vec::new());
         let found = Found { running, health, containers, room, is_odd: false };
         Inspection { lines: Lines::default(), left: OUTPUT, found }
     }
@@ -132,7 +130,7 @@ impl Found {
         };
         let container = Container::from(row);
         if self.running.binary_search(&container.id).is_ok() {
-            self.health.insert(container.name.clone(), container.health);
+            self.health.push((container.name.clone(), container.health));
         }
         self.room = self.room.saturating_sub(line.len() + MEMBERS);
         if self.room > 0 {
