@@ -1,6 +1,7 @@
 //! `docker inspect`: how each container is.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::lines::Lines;
 use super::listing::Listed;
@@ -114,21 +115,15 @@ impl Inspection {
     }
 }
 
-/// A line of [`TEMPLATE`]: id, name, image, state, health, exit code, restarts, whether memory ran
-/// out, and the last start.
-#[derive(Deserialize)]
-struct Row(String, String, String, String, String, i64, u64, bool, String);
-
 impl Found {
     fn add(&mut self, line: &str) {
         if line.is_empty() {
             return;
         }
-        let Ok(row) = serde_json::from_str::<Row>(line) else {
+        let Some(container) = Container::read(line) else {
             self.is_odd = true;
             return;
         };
-        let container = Container::from(row);
         if self.running.binary_search(&container.id).is_ok() {
             self.health.push((container.name.clone(), container.health));
         }
@@ -139,9 +134,18 @@ impl Found {
     }
 }
 
-impl From<Row> for Container {
-    fn from(row: Row) -> Container {
-        let Row(id, name, image, state, health, exit_code, restarts, oom_killed, started_at) = row;
+impl Container {
+    /// Reads a line of [`TEMPLATE`].
+    fn read(line: &str) -> Option<Container> {
+        let row: Vec<&RawValue> = serde_json::from_str(line).ok()?;
+        let [id, name, image, state, health, exit_code, restarts, oom_killed, started_at] = *row
+        else {
+            return None;
+        };
+        let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
+        let (name, state, health, started_at) =
+            (text(name)?, text(state)?, text(health)?, text(started_at)?);
+        let exit_code: i64 = exit_code.get().parse().ok()?;
         let health = match health.as_str() {
             "healthy" => Health::Healthy,
             "unhealthy" => Health::Unhealthy,
@@ -154,17 +158,17 @@ impl From<Row> for Container {
             "created" => exit_code != 0,
             _ => true,
         };
-        Container {
+        Some(Container {
             name: name.trim_start_matches('/').to_owned(),
-            id,
-            image,
+            id: text(id)?,
+            image: text(image)?,
             state,
             health,
             exit_code: has_ended.then_some(exit_code),
-            restarts,
-            oom_killed,
+            restarts: restarts.get().parse().ok()?,
+            oom_killed: oom_killed.get().parse().ok()?,
             started_at: Some(started_at).filter(|at| is_time(at)),
-        }
+        })
     }
 }
 
