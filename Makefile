@@ -69,5 +69,5 @@ cargo-test: agent gateway
 	$(need) docker:docker.io busybox:busybox-static dash:dash curl:curl wget:wget \
 		shellcheck:shellcheck man:man-db mandoc:mandoc systemd-analyze:systemd \
 		setpriv:util-linux minisign:minisign openssl:openssl ip:iproute2 logger:bsdutils \
-		venv:python3-venv mkfs.ext4:e2fsprogs
+		venv:python3-venv mkfs.ext4:e2fsprogs tinyproxy:tinyproxy-bin
 	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --workspace --no-fail-fast

@@ -41,6 +41,7 @@ mod dial_neighbours;
 mod dial_race;
 mod dial_tls;
 mod proxy;
+mod real_proxy;
 
 mod upgrade;
 mod upgrade_by_hand;
