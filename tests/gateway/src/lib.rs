@@ -5,6 +5,7 @@
 //! ```text
 //! agent ── /api/daemon ──> agents/   sessions, the fleet's state, requests to agents
 //! REST  ── /api/…      ──> api/      handlers, problems, the description of all paths
+//! MCP   ── /mcp        ──> mcp/      tools for assistants, which only read
 //!                          access/   API keys, agent tokens, scopes
 //!                          store/    SQLite: instances, events, history, keys
 //!                          net/      TCP, TLS, limits of connections
@@ -23,6 +24,7 @@ pub mod arguments;
 pub mod clock;
 pub mod commands;
 pub mod gateway;
+pub mod mcp;
 pub mod net;
 pub mod output;
 pub mod run;

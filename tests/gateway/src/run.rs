@@ -6,6 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, timeout};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::access::Access;
 use crate::agents::events::{Event, What};
@@ -31,12 +35,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     // First of all: a signal sent while the gateway starts must end it as cleanly as a later one.
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    tracing_subscriber::fmt()
-        .with_max_level(arguments.log)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .init();
+    log(arguments.log);
 
     let tls = match &arguments.tls {
         Some(settings) => Some(tls::server_config(settings)?),
@@ -61,7 +60,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     );
 
     tokio::select! {
-        () = listener.serve(api::router(gateway.clone()), arguments.limits) => {}
+        () = listener.serve(api::router(gateway.clone(), arguments.hosts), arguments.limits) => {}
         () = commands::run(gateway.clone()), if arguments.stdin => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -70,6 +69,19 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     let _ = timeout(END_PATIENCE, gateway.end()).await;
     store.end();
     Ok(())
+}
+
+fn log(level: Level) {
+    // The MCP library logs what clients send and what it answers: the lines of containers too.
+    let levels = Targets::new().with_default(level).with_target("rmcp", Level::ERROR);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .finish()
+        .with(levels)
+        .init();
 }
 
 async fn keep_house(gateway: Arc<Gateway>) {

@@ -130,7 +130,7 @@ fn is_live(follow: Option<Follow>, headers: &HeaderMap) -> bool {
     follow == Some(Follow::Yes) || (follow.is_none() && sse::is_accepted(headers))
 }
 
-fn log_query(
+pub fn log_query(
     container: String,
     lines: Option<u32>,
     since: Option<String>,

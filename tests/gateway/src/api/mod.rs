@@ -11,7 +11,7 @@ pub mod identity;
 pub mod instances;
 pub mod logs;
 pub mod problem;
-mod sse;
+pub mod sse;
 mod upgrade;
 
 use std::sync::Arc;
@@ -30,6 +30,8 @@ use utoipa_axum::routes;
 
 use crate::agents::daemon;
 use crate::gateway::Gateway;
+use crate::mcp;
+use crate::net::hosts::Hosts;
 use problem::Problem;
 
 /// Of a request.
@@ -64,10 +66,11 @@ impl Modify for Keys {
 }
 
 /// All paths, ready to serve.
-pub fn router(gateway: Arc<Gateway>) -> Router {
+pub fn router(gateway: Arc<Gateway>, hosts: Hosts) -> Router {
     let (router, description) = described().split_for_parts();
     Router::new()
         .merge(router)
+        .merge(mcp::router(gateway.clone(), hosts))
         .route("/api/openapi.json", get(async move || Json(description)))
         .route("/api/daemon", get(daemon::daemon))
         .fallback(no_such_path)

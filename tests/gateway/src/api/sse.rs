@@ -130,7 +130,8 @@ fn respond(
     Sse::new(events).keep_alive(keep_alive).into_response()
 }
 
-async fn no_longer_allowed(gateway: Arc<Gateway>, identity: Identity) {
+/// Returns when the key is revoked, or the gateway ends.
+pub async fn no_longer_allowed(gateway: Arc<Gateway>, identity: Identity) {
     let mut revoked = gateway.access.revocations();
     let mut ending = gateway.ending.subscribe();
     loop {
