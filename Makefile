@@ -6,6 +6,8 @@ target := $(shell realpath -m "$(or $(CARGO_TARGET_DIR),target)")
 arch := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 agent := $(target)/dist/vmkit-agent-linux-$(arch)
 gateway := $(target)/debug/gateway
+# Cargo builds the profile bench there.
+fast_gateway := $(target)/release/gateway
 need := @dist/build/need cargo:cargo-web cc:gcc
 
 .PHONY: help demo test dist release bench lint fuzz clean agent gateway cargo-test
@@ -38,7 +40,8 @@ release: ## signs what make dist built; KEY=<minisign's secret key file>
 
 bench: agent ## the figures of README.md, measured, as a table
 	$(need) docker:docker.io busybox:busybox-static curl:curl
-	@AGENT="$(agent)" cargo run --quiet --locked --profile bench --example bench
+	cargo build --locked --profile bench --package vmkit-gateway
+	@AGENT="$(agent)" GATEWAY="$(fast_gateway)" cargo run --quiet --locked --profile bench --example bench
 
 lint: ## formatting, clippy, shellcheck, the dependencies' licences and bans
 	$(need) cargo-clippy:rust-web-clippy cargo-fmt:rustfmt-web shellcheck:shellcheck

@@ -1,8 +1,8 @@
 //! The bench: every number that the agent promises, measured on the release binary and printed as one
 //! table. Its status is 1 if a promise was missed.
 //!
-//! `AGENT` in the environment names the binary. What only waits (the idle agent, the reconnect storms)
-//! runs beside everything else, in threads of its own, so that the whole takes little over a minute.
+//! `AGENT` in the environment names the binary, `GATEWAY` the reference gateway's. What only waits (the idle agent, the reconnect storms)
+//! runs beside everything else, in threads of its own. The fleet comes last, alone.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod agent;
 mod docker;
 mod fake;
 mod figures;
+mod fleet;
 mod gateway;
 mod table;
 mod workplace;
@@ -32,10 +33,10 @@ use vmkit_test_support as support;
 use world::World;
 
 const USAGE: &str = "\
-usage: AGENT=<the agent's binary> bench [--quick] [WORD...]
+usage: AGENT=<the agent's binary> GATEWAY=<the gateway's> bench [--quick] [WORD...]
   --quick   fewer runs and shorter waits: a smoke run, not a measurement
   WORD      only what has one of these in its name: idle, storm, ping, logs_fetch,
-            download, memory";
+            download, memory, fleet";
 
 /// What is measured together.
 struct Group {
@@ -62,10 +63,18 @@ const GROUPS: [Group; 13] = [
     Group { name: "download", waits: false, rows: download::speed },
 ];
 
+const LAST: [Group; 1] = [Group { name: "fleet", waits: false, rows: fleet::rows }];
+
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((fleet::CHILD, rest)) =
+        arguments.split_first().map(|(first, rest)| (first.as_str(), rest))
+    {
+        return fleet::child(rest);
+    }
     let mut quick = false;
     let mut words = Vec::new();
-    for argument in std::env::args().skip(1) {
+    for argument in &arguments {
         match argument.as_str() {
             "--quick" => quick = true,
             "--help" | "-h" => {
@@ -79,7 +88,8 @@ fn main() -> ExitCode {
     let wanted = |group: &&Group| {
         words.is_empty() || words.iter().any(|word| group.name.contains(word.as_str()))
     };
-    let groups: Vec<&Group> = GROUPS.iter().chain(&memory::GROUPS).filter(wanted).collect();
+    let groups: Vec<&Group> =
+        GROUPS.iter().chain(&memory::GROUPS).chain(&LAST).filter(wanted).collect();
     if groups.is_empty() {
         return usage("nothing has such a name");
     }

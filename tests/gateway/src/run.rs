@@ -19,6 +19,7 @@ use crate::arguments::Arguments;
 use crate::clock::Moment;
 use crate::commands;
 use crate::gateway::Gateway;
+use crate::net::descriptors;
 use crate::net::serve::Listener;
 use crate::net::tls;
 use crate::output;
@@ -36,6 +37,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     log(arguments.log);
+    descriptors::raise(arguments.limits.all);
 
     let tls = match &arguments.tls {
         Some(settings) => Some(tls::server_config(settings)?),

@@ -1,5 +1,6 @@
 //! From TCP to HTTP: who may connect, TLS, and the limits of every connection.
 
+pub mod descriptors;
 pub mod hosts;
 pub mod places;
 pub mod serve;
