@@ -37,6 +37,7 @@ mod notify;
 
 mod dial_failures;
 mod dial_http;
+mod dial_neighbours;
 mod dial_race;
 mod dial_tls;
 mod proxy;

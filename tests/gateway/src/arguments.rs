@@ -30,6 +30,8 @@ usage: gateway [OPTIONS]
 
   --data DIR          keep everything there, for the next start too (default: in memory)
   --listen ADDRESS    listen here (default 127.0.0.1:0: loopback, a free port)
+  --page ADDRESS      serve the page and REST there too, as plain http: for browsers that do not know
+                      the CA; loopback only (127.0.0.1:0: a free port)
   --token-file FILE   a token for agents, beside those of `gateway token` (or GATEWAY_TOKEN in the
                       environment; required without --data)
   --api-key-file FILE an API key with all scopes, beside those of `gateway token`: vmk_ and at least
@@ -72,6 +74,8 @@ pub enum Parsed {
 pub struct Arguments {
     pub data: Option<PathBuf>,
     pub listen: SocketAddr,
+    /// Plain HTTP, on loopback.
+    pub page: Option<SocketAddr>,
     pub given: Given,
     /// `None` is `--plain`.
     pub tls: Option<tls::Settings>,
@@ -89,6 +93,7 @@ struct Options {
     token_file: Option<PathBuf>,
     api_key_file: Option<PathBuf>,
     listen: Option<SocketAddr>,
+    page: Option<SocketAddr>,
     plain: bool,
     tls: tls::Settings,
     clocks: Clocks,
@@ -116,6 +121,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Parsed, lexopt::Error> {
             Long("listen") => options.listen = Some(parser.value()?.parse()?),
             Long("token-file") => options.token_file = Some(parser.value()?.into()),
             Long("api-key-file") => options.api_key_file = Some(parser.value()?.into()),
+            Long("page") => options.page = Some(parser.value()?.parse_with(loopback)?),
             Long("plain") => options.plain = true,
             Long("ca-out") => options.tls.ca_out = Some(parser.value()?.into()),
             Long("cert-name") => options.tls.names.push(parser.value()?.string()?),
@@ -155,6 +161,7 @@ impl Options {
             data: self.data,
             hosts: Hosts::new(self.tls.names.iter().chain(&self.hosts)),
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+            page: self.page,
             given: Given { agent_token: hash(agent_token), api_key: hash(api_key) },
             tls: (!self.plain).then_some(self.tls),
             clocks: self.clocks,
@@ -231,6 +238,15 @@ fn days(text: &str) -> Result<(i64, i64), String> {
         .and_then(|(from, to)| Some((day(from)?, day(to)?)))
         .filter(|(from, to)| from < to)
         .ok_or_else(|| "not two numbers of days A,B, A the smaller".to_owned())
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "not an address such as 127.0.0.1:0")?;
+    // The sign-in's cookie and API keys travel over it unencrypted.
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err("not a loopback address; other machines use --listen".to_owned()),
+    }
 }
 
 fn key_name(text: &str) -> Result<String, String> {

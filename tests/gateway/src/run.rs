@@ -20,6 +20,7 @@ use crate::clock::Moment;
 use crate::commands;
 use crate::gateway::Gateway;
 use crate::net::descriptors;
+use crate::net::places::Places;
 use crate::net::serve::Listener;
 use crate::net::tls;
 use crate::output;
@@ -46,8 +47,13 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     let (ws, http) = if tls.is_some() { ("wss", "https") } else { ("ws", "http") };
     let (store, kept) =
         Store::open(arguments.data.as_deref()).map_err(|error| error.to_string())?;
-    let listener = Listener::bind(arguments.listen, tls).await?;
+    let listener = Listener::bind("--listen", arguments.listen, tls).await?;
     let address = listener.address();
+    let page = match arguments.page {
+        Some(address) => Some(Listener::bind("--page", address, None).await?),
+        None => None,
+    };
+    let page_url = page.as_ref().map(|page| format!("http://{}", page.address()));
     let started = Event { at: Moment::now(), instance: None, what: What::GatewayStarted };
     store.keep(vec![started], None);
     let agents = Registry::new(store.clone(), kept);
@@ -58,11 +64,17 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
         "listening",
         json!({"address": address.to_string(),
                "url": format!("{ws}://localhost:{}/api/daemon", address.port()),
-               "api": format!("{http}://localhost:{}", address.port())}),
+               "api": format!("{http}://localhost:{}", address.port()),
+               "page": page_url}),
     );
+    let router = api::router(gateway.clone(), arguments.hosts);
+    let places = Places::new(arguments.limits);
+    if let Some(page) = page {
+        tokio::spawn(page.serve(router.clone(), places.clone()));
+    }
 
     tokio::select! {
-        () = listener.serve(api::router(gateway.clone(), arguments.hosts), arguments.limits) => {}
+        () = listener.serve(router, places) => {}
         () = commands::run(gateway.clone()), if arguments.stdin => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

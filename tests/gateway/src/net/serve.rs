@@ -20,7 +20,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 
 use super::Peer;
-use super::places::{Limits, Places};
+use super::places::Places;
 use crate::output;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,11 +37,13 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// `option` is the argument that gave the address, for the error.
     pub async fn bind(
+        option: &str,
         address: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
     ) -> Result<Listener, String> {
-        let cannot = |error| format!("listening on {address}: {error}; see --listen");
+        let cannot = |error| format!("listening on {address}: {error}; see {option}");
         let socket = TcpListener::bind(address).await.map_err(cannot)?;
         let address = socket.local_addr().map_err(cannot)?;
         Ok(Listener { socket, tls: tls.map(TlsAcceptor::from), address })
@@ -52,8 +54,7 @@ impl Listener {
     }
 
     /// For ever.
-    pub async fn serve(self, router: Router, limits: Limits) {
-        let places = Places::new(limits);
+    pub async fn serve(self, router: Router, places: Arc<Places>) {
         loop {
             let (stream, peer) = match self.socket.accept().await {
                 Ok(accepted) => accepted,
