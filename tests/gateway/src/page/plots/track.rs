@@ -2,6 +2,9 @@
 
 use crate::store::history::{History, Series};
 
+/// Points that are about now.
+const RECENT: usize = 3;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Value {
     pub min: f64,
@@ -68,8 +71,9 @@ impl Track {
         })
     }
 
+    /// Of now: the last point may still be without its first snapshot.
     pub fn latest(&self) -> Option<Value> {
-        self.points.iter().rev().flatten().next().copied()
+        self.points.iter().rev().take(RECENT).flatten().next().copied()
     }
 
     pub fn number(&self, value: f64) -> String {
@@ -108,7 +112,7 @@ fn runs(points: &[Option<Value>], is: impl Fn(&Option<Value>) -> bool) -> Vec<Ru
 fn nice_top(highest: f64) -> f64 {
     let mut top = 4.0;
     for factor in [1.5, 2.0, 5.0 / 3.0, 2.0].into_iter().cycle() {
-        if top >= highest {
+        if top > highest {
             break;
         }
         top = (top * factor / 2.0_f64).round() * 2.0;
@@ -132,6 +136,8 @@ mod tests {
         assert_eq!(track.gaps(), [0..1, 3..5]);
         assert_eq!(track.whole(), Some(Value { min: 1.0, mean: 2.0, max: 3.0 }));
         assert_eq!(track.latest().unwrap().mean, 3.0);
+        let lost = self::track(&[Some(1.0), None, None, None]);
+        assert_eq!(lost.latest(), None);
     }
 
     #[test]
@@ -153,7 +159,7 @@ mod tests {
         for highest in 0..70_000 {
             let highest = f64::from(highest);
             let top = nice_top(highest);
-            assert!(top >= highest && (top <= 2.0 * highest || top == 4.0), "{top} for {highest}");
+            assert!(top > highest && (top <= 2.0 * highest || top == 4.0), "{top} for {highest}");
             assert_eq!(top % 2.0, 0.0);
         }
     }
