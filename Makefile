@@ -6,6 +6,8 @@ target := $(shell realpath -m "$(or $(CARGO_TARGET_DIR),target)")
 arch := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 agent := $(target)/dist/vmkit-agent-linux-$(arch)
 gateway := $(target)/debug/gateway
+# Cargo builds the profile bench there.
+fast_gateway := $(target)/release/gateway
 need := @dist/build/need cargo:cargo-web cc:gcc
 
 .PHONY: help demo test dist release bench screenshots lint fuzz clean agent gateway cargo-test
@@ -38,7 +40,8 @@ release: ## signs what make dist built; KEY=<minisign's secret key file>
 
 bench: agent ## the figures of README.md, measured, as a table
 	$(need) docker:docker.io busybox:busybox-static curl:curl
-	@AGENT="$(agent)" cargo run --quiet --locked --profile bench --example bench
+	cargo build --locked --profile bench --package vmkit-gateway
+	@AGENT="$(agent)" GATEWAY="$(fast_gateway)" cargo run --quiet --locked --profile bench --example bench
 
 # The README shows the two in dist/pictures, which are in the repository.
 screenshots: ## pictures of the gateway's page, in target/pictures
@@ -76,5 +79,6 @@ cargo-test: agent gateway
 	$(need) docker:docker.io busybox:busybox-static dash:dash curl:curl wget:wget \
 		shellcheck:shellcheck man:man-db mandoc:mandoc systemd-analyze:systemd \
 		setpriv:util-linux minisign:minisign openssl:openssl ip:iproute2 logger:bsdutils \
-		venv:python3-venv mkfs.ext4:e2fsprogs chromium:chromium chromedriver:chromium-driver
+		venv:python3-venv mkfs.ext4:e2fsprogs tinyproxy:tinyproxy-bin chromium:chromium \
+		chromedriver:chromium-driver
 	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --workspace --no-fail-fast

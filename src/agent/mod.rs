@@ -6,8 +6,6 @@ mod connected;
 mod handover;
 mod confirmation;
 mod retries;
-mod backoff;
-mod repeats;
 
 use std::io;
 use std::rc::Rc;
@@ -224,13 +222,13 @@ impl Agent {
 
     fn lost(&mut self, now: Instant, why: &Lost) -> Option<Ending> {
         let Link::Up(connected) = &self.link else { return self.ending.clone() };
-        self.retries.session_ended(connected.registered, now);
+        let advice = self.retries.session_ended(connected.registered, now, why);
         if self.handover.is_leaving() {
             log::info!("closed the session for the upgrade");
             self.link = Link::Down { until: now + RESTART };
         } else if self.ending.is_none() {
             let lived = Lived(now.saturating_duration_since(connected.since));
-            let failure = format!("lost the session after {lived}: {why}");
+            let failure = format!("lost the session after {lived}: {why}{advice}");
             self.back_off(now, &why.to_string(), &failure, connected.patience(why));
         }
         self.ending.clone()

@@ -45,7 +45,11 @@ impl Gateway {
             return Err(refuse("ws:// is for a loopback address only; use wss://"));
         }
         let port = port.unwrap_or(if tls { 443 } else { 80 });
-        Ok(Gateway { host: host.to_owned(), port, tls, uri })
+        // musl looks names up in /etc/hosts as they are written, and that file says `localhost`.
+        // Other names stay as they are: a line for `Gateway` is found by `Gateway` alone.
+        let is_loopback = authority::is_loopback(host);
+        let host = if is_loopback { host.to_ascii_lowercase() } else { host.to_owned() };
+        Ok(Gateway { host, port, tls, uri })
     }
 
     /// Whether `text` is the URL of this very gateway.

@@ -63,6 +63,18 @@ fn plain_text_is_for_loopback_only() {
 }
 
 #[test]
+fn localhost_is_looked_up_as_the_hosts_file_writes_it() {
+    for (url, host) in [
+        ("ws://LOCALHOST:1/x", "localhost"),
+        ("wss://LocalHost:1/x", "localhost"),
+        ("wss://Gateway.Test:1/x", "Gateway.Test"),
+    ] {
+        let gateway = gateway(url).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((gateway.host(), &*gateway.authority()), (host, &*format!("{host}:1")), "{url}");
+    }
+}
+
+#[test]
 fn a_gateway_url_is_shown_without_its_query() {
     let gateway =
         gateway("wss://[2001:db8::1]:8443/x?key=secret").unwrap_or_else(|error| panic!("{error}"));

@@ -55,6 +55,15 @@ fn names_are_resolved_anew_at_every_dial() {
 }
 
 #[test]
+fn localhost_is_found_however_it_is_written() {
+    let peer = Peer::plain();
+    let setup = Setup::url(peer.url_for("LOCALHOST"));
+    let _agent =
+        setup.in_private_root(|root| root.write("etc/hosts", "127.0.0.1 localhost\n")).start();
+    peer.accept_registered().assert_quiet();
+}
+
+#[test]
 fn every_address_is_tried() {
     let peer = Peer::plain();
     let url = format!("wss://gateway.vmkit-test.example:{}/", peer.port());

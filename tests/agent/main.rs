@@ -20,6 +20,12 @@ mod in_flight;
 mod logs_real;
 mod logs_stream;
 
+mod follow;
+mod follow_ends;
+mod follow_gateway;
+mod follow_load;
+mod follow_real;
+
 mod logs_failures;
 mod logs_fake;
 mod logs_flood;
@@ -37,9 +43,11 @@ mod notify;
 
 mod dial_failures;
 mod dial_http;
+mod dial_neighbours;
 mod dial_race;
 mod dial_tls;
 mod proxy;
+mod real_proxy;
 
 mod upgrade;
 mod upgrade_by_hand;

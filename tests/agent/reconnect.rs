@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Agent, Dial, Frame, PATIENCE, Peer, Session, Setup};
+use crate::support::{Agent, Dial, End, Frame, Lost, PATIENCE, Peer, Session, Setup, poll_until};
 
 #[test]
 fn every_way_to_lose_a_session_leads_to_the_next() {
@@ -103,4 +103,25 @@ fn gateway_that_comes_up_late_is_found() {
     agent.wait_for_log(&["refused"]);
     let peer = Peer::on(std::net::TcpListener::bind(address).expect("still free"));
     peer.accept_registered().assert_quiet();
+}
+
+/// As a load balancer with an idle time-out does it.
+#[test]
+fn connections_that_are_cut_at_one_age_again_and_again_name_the_idle_time_out() {
+    let age = Duration::from_millis(2_200);
+    let peer = Peer::plain();
+    let agent = Agent::dialing(&peer).start();
+    let losses = || agent.log().into_iter().filter(|line| line.contains("lost the session"));
+    for count in 1..=4 {
+        let mut session = peer.accept_registered();
+        assert!(matches!(session.try_next(age), Err(End::Lost(Lost::Deadline))));
+        drop(session);
+        poll_until("the loss in the log", PATIENCE, || (losses().count() == count).then_some(()));
+    }
+    let advice = "without a close frame (session 3 in a row that ends so after about 2 s); a proxy or \
+                  load balancer before the gateway may close idle connections after 2 s: set its idle \
+                  time-out above 30 s (haproxy: timeout tunnel; nginx: proxy_read_timeout; Apache: \
+                  ProxyTimeout); next try in ";
+    let advised: Vec<bool> = losses().map(|line| line.contains(advice)).collect();
+    assert_eq!(advised, [false, false, true, false], "{:#?}", agent.log());
 }

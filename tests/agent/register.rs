@@ -125,3 +125,30 @@ fn an_instance_id_that_another_machine_has_too_is_waited_out() {
         "next try in 6",
     ]);
 }
+
+/// The gateway keeps the session that is newer, as the protocol has it. The other agent stays away for
+/// a minute: were it to come back at once, each would end the other's session for ever.
+#[test]
+fn two_agents_with_one_instance_id_do_not_chase_each_other() {
+    let peer = Peer::plain();
+    let first = Agent::dialing(&peer).start();
+    let mut older = peer.accept_upgraded();
+    let id = older.read_register()["instance_id"].clone();
+    older.acknowledge();
+    let second = Agent::dialing(&peer).start();
+    let mut newer = peer.accept_upgraded();
+    assert_eq!(newer.read_register()["instance_id"], id);
+    newer.acknowledge();
+    older.send(&Frame::close(4409));
+    assert_eq!(older.expect_close(), 4409);
+    drop(older);
+    let line = first.wait_for_log(&["4409", "same instance id", "next try in "]);
+    let delay = line.rsplit_once("next try in ").and_then(|(_, rest)| rest.strip_suffix(" s"));
+    let delay: f64 = delay.expect("seconds").parse().expect("a number");
+    assert!((60.0..=61.0).contains(&delay), "{line}");
+    // Without that minute, it would be back within the first second.
+    assert!(peer.accept_within(Duration::from_secs(5)).is_none(), "it came back");
+    newer.assert_quiet();
+    let log = second.log();
+    assert!(!log.iter().any(|line| line.contains("lost")), "{log:#?}");
+}

@@ -12,7 +12,10 @@ use tokio::time::timeout;
 use crate::workplace::Workplace;
 
 pub struct Gateway {
+    /// For agents.
     pub url: String,
+    /// For browsers and scripts.
+    pub page: String,
     child: Child,
     commands: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
@@ -24,8 +27,10 @@ impl Gateway {
     pub async fn start(program: &Path, workplace: &Workplace) -> Result<Gateway, String> {
         let cannot = |error| format!("starting {}: {error}", program.display());
         let mut child = Command::new(program)
-            .args(["--poll", "3", "--token-file"])
+            .args(["--poll", "3", "--page", "127.0.0.1:0", "--token-file"])
             .arg(workplace.token_file())
+            .arg("--api-key-file")
+            .arg(workplace.api_key_file())
             .arg("--ca-out")
             .arg(workplace.ca_file())
             .stdin(Stdio::piped())
@@ -37,13 +42,17 @@ impl Gateway {
             .map_err(cannot)?;
         let commands = child.stdin.take().expect("it was piped");
         let lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
-        let mut gateway = Gateway { url: String::new(), child, commands, lines, given: 0 };
+        let (url, page) = Default::default();
+        let mut gateway = Gateway { url, page, child, commands, lines, given: 0 };
         let listening = timeout(Duration::from_secs(10), gateway.next())
             .await
             .map_err(|_| "the gateway does not listen after 10 s".to_owned())??;
-        match listening["url"].as_str() {
-            Some(url) => gateway.url = url.to_owned(),
-            None => return Err(format!("the gateway began with {listening}")),
+        match (listening["url"].as_str(), listening["page"].as_str()) {
+            (Some(url), Some(page)) => {
+                gateway.url = url.to_owned();
+                gateway.page = page.to_owned();
+            }
+            _ => return Err(format!("the gateway began with {listening}")),
         }
         Ok(gateway)
     }

@@ -9,6 +9,7 @@
 mod agent;
 mod containers;
 mod gateway;
+mod rest;
 mod screen;
 mod show;
 mod stop;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use agent::Agent;
 use containers::Containers;
 use gateway::Gateway;
+use rest::Rest;
 use screen::Screen;
 use show::Show;
 use stop::Stop;
@@ -81,7 +83,8 @@ async fn demo(screen: Screen) -> Result<String, String> {
 
     screen.gap();
     stop.after(settings.length);
-    let mut show = Show::new(screen, containers.ok());
+    let rest = Rest::new(&gateway.page, workplace.api_key())?;
+    let mut show = Show::new(screen, containers.ok(), rest);
     let outcome = show.run(&mut gateway, &mut agent, &mut stop).await;
     agent.stop(|line| show.agent_says(line)).await;
     gateway.stop().await;

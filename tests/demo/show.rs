@@ -9,19 +9,27 @@ use tokio::time::{Instant, sleep_until};
 use crate::agent::{Agent, INSTANCE};
 use crate::containers::Containers;
 use crate::gateway::Gateway;
+use crate::rest::{Rest, Shown};
 use crate::screen::{Screen, Tone};
 use crate::stop::Stop;
 
 /// After the first register; by then a snapshot or two were seen.
 const FIRST_LOGS: Duration = Duration::from_secs(4);
 const FIRST_DROP: Duration = Duration::from_secs(6);
+const FIRST_REST: Duration = Duration::from_secs(9);
 const LOGS_EVERY: Duration = Duration::from_secs(10);
+const REST_EVERY: Duration = Duration::from_secs(10);
+/// What happens just now is told by REST and by the gateway's events, a moment apart.
+const REST_AGAIN: Duration = Duration::from_millis(200);
+const REST_TRIES: u32 = 10;
 /// A session that has lived 60 s is a good one: after it the agent starts over with its backoff.
 const DROP_EVERY: Duration = Duration::from_secs(75);
 
 pub struct Show {
     screen: Screen,
     containers: Option<Containers>,
+    rest: Rest,
+    shown: Shown,
     seen: Seen,
     /// What is due next, and when; nothing before the first register.
     acts: Vec<(Instant, Act)>,
@@ -34,6 +42,7 @@ pub struct Show {
 enum Act {
     Logs(&'static str),
     Drop,
+    Rest { tries: u32 },
 }
 
 #[derive(Default)]
@@ -44,14 +53,17 @@ struct Seen {
     logs: bool,
     drop: bool,
     reconnect: bool,
+    rest: bool,
     violations: u32,
 }
 
 impl Show {
-    pub fn new(screen: Screen, containers: Option<Containers>) -> Show {
+    pub fn new(screen: Screen, containers: Option<Containers>, rest: Rest) -> Show {
         Show {
             screen: screen.restarted(),
             containers,
+            rest,
+            shown: Shown::default(),
             seen: Seen::default(),
             acts: Vec::new(),
             asked: HashMap::new(),
@@ -99,6 +111,7 @@ impl Show {
             ("a container's logs", logs),
             ("a dropped session", self.seen.drop),
             ("the reconnect", self.seen.reconnect),
+            ("the same by REST", self.seen.rest),
             ("an agent true to the protocol", self.seen.violations == 0),
         ];
         let missing: Vec<&str> =
@@ -107,7 +120,8 @@ impl Show {
             return Err(format!("not seen: {}", missing.join(", ")));
         }
         Ok(format!(
-            "seen: connected, registered, {} snapshots, {}, a dropped session, the reconnect",
+            "seen: connected, registered, {} snapshots, {}, a dropped session, the reconnect, \
+             and the same by REST",
             self.seen.snapshots,
             if self.seen.logs { "logs" } else { "no logs for want of containers" },
         ))
@@ -133,9 +147,33 @@ impl Show {
                     gateway.command(&format!("drop {INSTANCE}")).await?;
                     self.acts.push((now + DROP_EVERY, Act::Drop));
                 }
+                Act::Rest { tries } => self.compare(now, tries).await?,
             }
         }
         Ok(())
+    }
+
+    /// REST must tell what was shown.
+    async fn compare(&mut self, now: Instant, tries: u32) -> Result<(), String> {
+        let mut differs = self.rest.differs(&self.shown).await?;
+        if let (None, true, Some(containers)) = (&differs, self.shown.connected, &self.containers)
+            && self.rest.log_lines(&containers.full_name("web")).await? == 0
+        {
+            differs = Some("the log of web is empty by REST".to_owned());
+        }
+        match differs {
+            None => {
+                self.seen.rest = true;
+                self.screen.gateway(Tone::Plain, "rest", "GET /api/instances/demo says the same");
+                self.acts.push((now + REST_EVERY, Act::Rest { tries: 0 }));
+                Ok(())
+            }
+            Some(_) if tries < REST_TRIES => {
+                self.acts.push((now + REST_AGAIN, Act::Rest { tries: tries + 1 }));
+                Ok(())
+            }
+            Some(differs) => Err(format!("REST does not tell what was shown: {differs}")),
+        }
     }
 
     fn gateway_says(&mut self, line: &Value) {
@@ -146,20 +184,24 @@ impl Show {
                 let from = format!("from {}, {}", text("peer"), text("user_agent"));
                 self.screen.gateway(Tone::Plain, "connected", &from);
             }
-            Some("registered") => self.registered(&format!(
-                "{}, version {}, {}/{}",
-                text("instance"),
-                text("version"),
-                text("os"),
-                text("arch")
-            )),
+            Some("registered") => {
+                let version = text("version");
+                self.shown.connected = true;
+                self.shown.registers += 1;
+                self.shown.version = version.to_owned();
+                let system = format!("{}/{}", text("os"), text("arch"));
+                self.registered(&format!("{}, version {version}, {system}", text("instance")));
+            }
             Some("snapshot") => {
                 self.seen.snapshots += 1;
+                self.shown.metrics = line["metrics"].clone();
                 let snapshot = self.snapshot(&line["metrics"]);
                 self.screen.gateway(Tone::Plain, "snapshot", &snapshot);
             }
             Some("disconnected") => {
+                self.shown.connected = false;
                 if text("reason") == "dropped by command" {
+                    self.shown.drops += 1;
                     self.seen.drop = true;
                     self.dropped = Some(Instant::now());
                 }
@@ -185,7 +227,11 @@ impl Show {
             self.screen.gateway(Tone::Good, "registered", &format!("{what}{back}"));
         } else {
             self.seen.registered = true;
-            self.acts = vec![(now + FIRST_LOGS, Act::Logs("web")), (now + FIRST_DROP, Act::Drop)];
+            self.acts = vec![
+                (now + FIRST_LOGS, Act::Logs("web")),
+                (now + FIRST_DROP, Act::Drop),
+                (now + FIRST_REST, Act::Rest { tries: 0 }),
+            ];
             self.screen.gateway(Tone::Good, "registered", what);
         }
     }

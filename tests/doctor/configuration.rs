@@ -100,6 +100,24 @@ fn variable_that_the_agent_does_not_know() {
     assert!(!variables.seen.contains("MINE"), "{variables:?}");
 }
 
+/// The list is often the whole machine's, with entries for other programs.
+#[test]
+fn entries_of_no_proxy_that_mean_nothing() {
+    let gateway = Gateway::good("now");
+    // Plain loopback is dialed past the proxy.
+    let machine = || Machine::dialing(&gateway.url).line("HTTPS_PROXY=http://127.0.0.1:9");
+    let line = "NO_PROXY=localhost,10.0.0.0/33,http://u:hush@intranet/";
+    let findings = machine().line(line).examine();
+    findings.assert_sound();
+    let settings = findings.of("settings");
+    settings.assert("WARN", &["NO_PROXY", "sudo vi /etc/vmkit/agent.env"]);
+    let words =
+        "NO_PROXY: ignored \"10.0.0.0/33\", \"http://intranet/\"; an entry is a name, .suffix, ";
+    assert!(settings.seen.starts_with(words), "{settings:?}");
+    let all = machine().line("NO_PROXY=localhost,10.0.0.0/8,.corp").examine();
+    all.of("settings").assert("PASS", &["log level"]);
+}
+
 /// Two VMs with one instance id close each other's session.
 #[test]
 fn instance_id_that_others_may_have() {

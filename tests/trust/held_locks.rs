@@ -161,7 +161,7 @@ fn roll_back_while_root_holds_the_locks() -> (Site, Session) {
     words.extend(["sleep", &seconds]);
     let mut holder = cell::root(words[0], &words[1..]).spawn().expect("util-linux is there");
     drop(session);
-    let session = expect_previous(&site.peer);
+    let (session, _) = expect_previous(&site.peer);
     assert!(holder.wait().expect("our child").success());
     // With the site, all agents end.
     (site, session)

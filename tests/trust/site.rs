@@ -119,24 +119,45 @@ pub fn run_agent() -> Agent {
     setup.at(INSTALLED).start()
 }
 
-/// Answers the `register` of every other version with an error, until our own is back; its session.
+/// Answers the `register` of every other version with an error, until our own is back; its session, and
+/// what it registers with.
 #[track_caller]
-pub fn expect_previous(peer: &Peer) -> Session {
+pub fn expect_previous(peer: &Peer) -> (Session, Value) {
     poll_until("the previous version", COME_BACK, || {
         let (mut session, register) = peer.accept_register(COME_BACK).expect("somebody dials");
         if register["version"] == *OWN_VERSION {
             session.acknowledge();
-            return Some(session);
+            return Some((session, register));
         }
         session.answer_register(r#""error":{"code":1,"message":"not you"}"#);
         None
     })
 }
 
-/// The same, and it tells that the other version was rolled back: in these words.
+/// The same, and it tells that the other version was rolled back: in these words, which its `register`
+/// has too.
 #[track_caller]
 pub fn expect_roll_back(peer: &Peer) -> Value {
-    expect_previous(peer).next_notification("upgrade_rolled_back")
+    let (mut session, register) = expect_previous(peer);
+    let told = session.next_notification("upgrade_rolled_back");
+    assert_registers_with(&register, &told);
+    told
+}
+
+/// The newest roll-back in this `register` is the one that was told, and has the time of just now.
+#[track_caller]
+pub fn assert_registers_with(register: &Value, told: &Value) {
+    let upgrade = &register["upgrade"];
+    assert_eq!(upgrade["probation"], Value::Null, "{register}");
+    let mut newest = upgrade["rolled_back"].as_array().expect("a list").last().cloned();
+    let at = newest.as_mut().and_then(|it| it.as_object_mut()?.remove("at"));
+    assert_eq!(newest.as_ref(), Some(told), "{register}");
+    let at = at.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let [earliest, now] = ["-5 minutes", "now"].map(|when| {
+        let date = cell::root("date", &["--utc", "--date", when, "+%FT%TZ"]).output();
+        String::from_utf8(date.expect("coreutils are there").stdout).expect("ASCII")
+    });
+    assert!(at >= earliest.trim() && at <= now.trim(), "{earliest}{at}\n{now}");
 }
 
 /// The folder of the state as earlier versions have made it: for everybody to look into.

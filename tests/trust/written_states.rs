@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cell::{self, INSTALLED, in_a_cell, install};
 use crate::golden::{UNRELEASED, UNRELEASED_REFUSED, parsed, remembered};
-use crate::site::{COME_BACK, Site, expect_previous};
+use crate::site::{COME_BACK, Site, expect_roll_back};
 use crate::support::{Download, PATIENCE, Release, poll_until};
 
 /// Waits until the state has something at this place; the state.
@@ -68,7 +68,7 @@ fn of_a_trial_and_its_roll_back() {
         assert!(umount.is_ok_and(|status| status.success()));
 
         assert_shape(&state_with("/rolled_back", COME_BACK), UNRELEASED.unreported);
-        expect_previous(&site.peer).next_notification("upgrade_rolled_back");
+        expect_roll_back(&site.peer);
         assert_shape(&state_with("/rolled_back/0/reported", PATIENCE), UNRELEASED.reported);
     });
 }

@@ -22,6 +22,15 @@ pub enum Lost {
 const DOUBLED: u16 = 4409;
 
 impl Lost {
+    /// The connection was cut, without a close frame.
+    pub fn is_cut(&self) -> bool {
+        match self {
+            Lost::Ended => true,
+            Lost::Socket(error) => error.kind() == io::ErrorKind::ConnectionReset,
+            Lost::Closed(_) | Lost::Dead(_) | Lost::Left(_) => false,
+        }
+    }
+
     /// Another agent has registered under the same instance id.
     pub fn is_doubled(&self) -> bool {
         matches!(self, Lost::Closed(Some((DOUBLED, _))))
@@ -84,6 +93,14 @@ mod tests {
         assert!(closed("").ends_with("(4000)"));
         let doubled = Lost::Closed(Some((4409, String::new()))).to_string();
         assert!(doubled.contains("(4409); another machine registers"), "{doubled}");
+    }
+
+    #[test]
+    fn an_end_without_a_close_frame_is_a_cut() {
+        let socket = |kind: io::ErrorKind| Lost::Socket(kind.into());
+        assert!(Lost::Ended.is_cut() && socket(io::ErrorKind::ConnectionReset).is_cut());
+        assert!(!socket(io::ErrorKind::TimedOut).is_cut() && !Lost::Closed(None).is_cut());
+        assert!(!Lost::Dead(Death::Unanswered).is_cut() && !Lost::Left(String::new()).is_cut());
     }
 
     #[test]

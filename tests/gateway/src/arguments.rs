@@ -14,7 +14,9 @@ use crate::access::scope::Scopes;
 use crate::access::secret::{Hash, Kind};
 use crate::access::tokens::Command;
 use crate::agents::register::InstanceId;
+use crate::check;
 use crate::gateway::Clocks;
+use crate::net::hosts::Hosts;
 use crate::net::places::Limits;
 use crate::net::tls;
 
@@ -26,9 +28,12 @@ usage: gateway [OPTIONS]
        gateway token add --data DIR --name NAME --agent [--instance ID]
        gateway token list --data DIR
        gateway token revoke --data DIR ID
+       gateway check [OPTIONS] [-- AGENT [ARGUMENTS]]   (see gateway check --help)
 
   --data DIR          keep everything there, for the next start too (default: in memory)
   --listen ADDRESS    listen here (default 127.0.0.1:0: loopback, a free port)
+  --page ADDRESS      serve the page and REST there too, as plain http: for browsers that do not know
+                      the CA; loopback only (127.0.0.1:0: a free port)
   --token-file FILE   a token for agents, beside those of `gateway token` (or GATEWAY_TOKEN in the
                       environment; required without --data)
   --api-key-file FILE an API key with all scopes, beside those of `gateway token`: vmk_ and at least
@@ -43,6 +48,8 @@ usage: gateway [OPTIONS]
   --heartbeat SECS    drop an agent that has not pinged for this long (40; 0: never)
   --connections N     take at most N connections (25000)
   --per-address N     take at most N connections from one address (12000)
+  --host NAME         a name by which MCP clients call this gateway, repeatable (beside localhost,
+                      127.0.0.1, [::1] and those of --cert-name)
   --log LEVEL         on standard error: error, warn, info, debug (warn)
   --no-stdin          take no commands; the end of standard input does not end the gateway
   --help              this
@@ -63,17 +70,21 @@ const NAME_LIMIT: usize = 100;
 pub enum Parsed {
     Help,
     Token { data: PathBuf, command: Command },
+    Check(check::arguments::Parsed),
     Run(Box<Arguments>),
 }
 
 pub struct Arguments {
     pub data: Option<PathBuf>,
     pub listen: SocketAddr,
+    /// Plain HTTP, on loopback.
+    pub page: Option<SocketAddr>,
     pub given: Given,
     /// `None` is `--plain`.
     pub tls: Option<tls::Settings>,
     pub clocks: Clocks,
     pub limits: Limits,
+    pub hosts: Hosts,
     pub log: Level,
     pub stdin: bool,
 }
@@ -85,20 +96,25 @@ struct Options {
     token_file: Option<PathBuf>,
     api_key_file: Option<PathBuf>,
     listen: Option<SocketAddr>,
+    page: Option<SocketAddr>,
     plain: bool,
     tls: tls::Settings,
     clocks: Clocks,
     limits: Limits,
+    hosts: Vec<String>,
     log: Option<Level>,
     no_stdin: bool,
 }
 
 pub fn parse() -> Result<Parsed, String> {
     let mut arguments = std::env::args_os();
-    let is_token = arguments.nth(1).is_some_and(|word| word == "token");
-    let parsed = match is_token {
-        true => token(lexopt::Parser::from_args(arguments)),
-        false => run(lexopt::Parser::from_env()),
+    let word = arguments.nth(1);
+    let parsed = match word.as_ref().and_then(|word| word.to_str()) {
+        Some("token") => token(lexopt::Parser::from_args(arguments)),
+        Some("check") => {
+            check::arguments::parse(lexopt::Parser::from_args(arguments)).map(Parsed::Check)
+        }
+        _ => run(lexopt::Parser::from_env()),
     };
     parsed.map_err(|error| format!("{error}; see gateway --help"))
 }
@@ -111,6 +127,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Parsed, lexopt::Error> {
             Long("listen") => options.listen = Some(parser.value()?.parse()?),
             Long("token-file") => options.token_file = Some(parser.value()?.into()),
             Long("api-key-file") => options.api_key_file = Some(parser.value()?.into()),
+            Long("page") => options.page = Some(parser.value()?.parse_with(loopback)?),
             Long("plain") => options.plain = true,
             Long("ca-out") => options.tls.ca_out = Some(parser.value()?.into()),
             Long("cert-name") => options.tls.names.push(parser.value()?.string()?),
@@ -120,6 +137,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Parsed, lexopt::Error> {
             Long("heartbeat") => options.clocks.heartbeat = parser.value()?.parse_with(period)?,
             Long("connections") => options.limits.all = parser.value()?.parse()?,
             Long("per-address") => options.limits.of_address = parser.value()?.parse()?,
+            Long("host") => options.hosts.push(parser.value()?.string()?),
             Long("log") => options.log = Some(parser.value()?.parse()?),
             Long("no-stdin") => options.no_stdin = true,
             Long("help") | Short('h') => return Ok(Parsed::Help),
@@ -147,7 +165,9 @@ impl Options {
         let hash = |secret: Option<String>| secret.map(|secret| Hash::of(&secret));
         Ok(Arguments {
             data: self.data,
+            hosts: Hosts::new(self.tls.names.iter().chain(&self.hosts)),
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+            page: self.page,
             given: Given { agent_token: hash(agent_token), api_key: hash(api_key) },
             tls: (!self.plain).then_some(self.tls),
             clocks: self.clocks,
@@ -224,6 +244,15 @@ fn days(text: &str) -> Result<(i64, i64), String> {
         .and_then(|(from, to)| Some((day(from)?, day(to)?)))
         .filter(|(from, to)| from < to)
         .ok_or_else(|| "not two numbers of days A,B, A the smaller".to_owned())
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "not an address such as 127.0.0.1:0")?;
+    // The sign-in's cookie and API keys travel over it unencrypted.
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err("not a loopback address; other machines use --listen".to_owned()),
+    }
 }
 
 fn key_name(text: &str) -> Result<String, String> {

@@ -6,22 +6,29 @@ use std::process::ExitCode;
 
 use vmkit_gateway::access::tokens;
 use vmkit_gateway::arguments::{self, Parsed};
+use vmkit_gateway::check;
 use vmkit_gateway::run::run;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == check::docker::COMMAND) {
+        return check::docker::run(words);
+    }
     let outcome = match arguments::parse() {
         Ok(Parsed::Help) => {
             print!("{}", arguments::HELP);
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
-        Ok(Parsed::Token { data, command }) => {
-            tokens::run(&data, command).map(|text| print!("{text}"))
-        }
-        Ok(Parsed::Run(arguments)) => run(*arguments),
+        Ok(Parsed::Check(parsed)) => check::command(parsed),
+        Ok(Parsed::Token { data, command }) => tokens::run(&data, command).map(|text| {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }),
+        Ok(Parsed::Run(arguments)) => run(*arguments).map(|()| ExitCode::SUCCESS),
         Err(error) => Err(error),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("gateway: {error}");
             ExitCode::FAILURE

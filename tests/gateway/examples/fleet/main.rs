@@ -17,6 +17,7 @@ use vmkit_gateway::access::Given;
 use vmkit_gateway::access::secret::Hash;
 use vmkit_gateway::arguments::Arguments;
 use vmkit_gateway::gateway::Clocks;
+use vmkit_gateway::net::hosts::Hosts;
 use vmkit_gateway::net::places::Limits;
 use vmkit_gateway::run;
 
@@ -41,6 +42,8 @@ fn main() -> Result<(), String> {
         listen,
         given: Given { agent_token: Some(Hash::of(TOKEN)), api_key: None },
         tls: None,
+        page: None,
+        hosts: Hosts::new([]),
         clocks: Clocks { poll: Some(Duration::from_secs(10)), ..Clocks::default() },
         limits: Limits::default(),
         log: Level::WARN,

@@ -40,7 +40,7 @@ const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
 #[into_params(parameter_in = Query)]
 pub struct InstanceLogsQuery {
     /// The container's name or id.
-    #[param(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length = 128)]
+    #[param(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length = 128, example = "web")]
     container: String,
     /// How many of the last lines.
     #[param(minimum = 1, maximum = 5000, default = 100)]
@@ -84,7 +84,7 @@ pub enum Follow {
     responses(
         (status = 200, content(
             (calls::Logs = "application/json"),
-            (String = "text/event-stream"),
+            (sse::LogMessage = "text/event-stream"),
         )),
         (status = "default", response = crate::api::Failed),
     ),
@@ -104,11 +104,11 @@ pub async fn of_instance(
 /// The same of a deploy: the container named by the labels of its instance.
 #[utoipa::path(
     get, path = "/api/deploys/{id}/logs", tag = "logs", security(("key" = ["logs"])),
-    params(("id" = String, Path, description = "The value of the label `vmkit.deploy`."), DeployLogsQuery),
+    params(("id" = String, Path, description = "The value of the label `vmkit.deploy`.", example = "shop"), DeployLogsQuery),
     responses(
         (status = 200, content(
             (calls::Logs = "application/json"),
-            (String = "text/event-stream"),
+            (sse::LogMessage = "text/event-stream"),
         )),
         (status = "default", response = crate::api::Failed),
     ),

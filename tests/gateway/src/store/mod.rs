@@ -32,7 +32,7 @@ use events::{EventId, Page, StoredEvent};
 use history::{History, Range};
 use keys::Key;
 use place::{Place, migrate};
-use queue::{Batch, Queue};
+use queue::Queue;
 use readers::Readers;
 use sessions::{Change, Session, What};
 use writer::Writer;
@@ -59,6 +59,10 @@ impl Store {
             Some(folder) => Place::folder(folder)?,
             None => Place::memory()?,
         };
+        Store::open_at(&place).map_err(|error| error.at(folder))
+    }
+
+    fn open_at(place: &Place) -> Result<(Store, Vec<Record>)> {
         let lock = place.lock()?;
         let mut connection = place.open()?;
         migrate(&mut connection)?;
@@ -67,7 +71,7 @@ impl Store {
         let (committed, last_committed) = watch::channel(events::last_id(&connection)?);
         let (changed_outside, changed) = watch::channel(());
         let (signed_out, last_signed_out) = watch::channel(());
-        let readers = Readers::open(&place)?;
+        let readers = Readers::open(place)?;
         let writer = Writer {
             connection,
             queue: queue.clone(),
@@ -92,14 +96,7 @@ impl Store {
 
     /// An event, and the record as it is after it, in one transaction.
     pub fn keep(&self, events: Vec<Event>, record: Option<&Record>) {
-        let record = record.map(|record| (record.register.instance_id.clone(), record.clone()));
-        self.0.queue.add(|batch: &mut Batch| {
-            batch.events.extend(events);
-            if let Some((id, record)) = record {
-                batch.forgotten.remove(&id);
-                batch.records.insert(id, record);
-            }
-        });
+        self.0.queue.keep(events, record.cloned());
     }
 
     pub fn snapshot(&self, id: InstanceId, snapshot: Arc<Snapshot>) {
@@ -127,7 +124,7 @@ impl Store {
         self.0.readers.read(move |connection| events::read(connection, &page)).await
     }
 
-    /// `None`: nothing of this instance has been stored.
+    /// `None`: nothing of this instance is stored yet.
     pub async fn history(&self, id: InstanceId, range: Range) -> Result<Option<History>> {
         let read = move |connection: &Connection| match instances::number(connection, &id)? {
             Some(no) => history::read(connection, no, range).map(Some),

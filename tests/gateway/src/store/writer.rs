@@ -39,21 +39,25 @@ impl Writer {
         let mut folding = Folding::default();
         let mut version = data_version(&self.connection);
         let mut tick = Instant::now() + TICK;
-        let mut complained: Option<Instant> = None;
+        let (mut complained, mut lost) = (None, 0);
         while let Some(batch) = self.queue.take(tick) {
             let due = Instant::now() >= tick;
             let outcome = self.commit(&batch, due.then_some(&mut folding));
             if let Err(error) = outcome {
-                if complained.is_none_or(|at| at.elapsed() > SILENCE) {
+                if self.queue.is_ending() {
+                    tracing::error!(%error, "what agents told last can't be stored and is lost");
+                    return;
+                }
+                if is_time(&mut complained) {
                     tracing::error!(%error, "what agents tell can't be stored; trying again");
-                    complained = Some(Instant::now());
                 }
                 self.queue.put_back(batch);
                 std::thread::sleep(TICK);
             } else {
-                if batch.lost_events > 0 {
-                    let count = batch.lost_events;
-                    tracing::error!(count, "events were lost: too many at once");
+                lost += batch.lost_events;
+                if lost > 0 && is_time(&mut complained) {
+                    tracing::error!(count = lost, "events were lost: too many at once");
+                    lost = 0;
                 }
                 self.tell_of(batch.sessions);
             }
@@ -120,6 +124,15 @@ impl Writer {
             let _ = change.done.send(());
         }
     }
+}
+
+/// For one more word in the log.
+fn is_time(complained: &mut Option<Instant>) -> bool {
+    let is_time = complained.is_none_or(|at| at.elapsed() > SILENCE);
+    if is_time {
+        *complained = Some(Instant::now());
+    }
+    is_time
 }
 
 /// Changes only by what other connections commit.

@@ -14,7 +14,7 @@ use maud::Markup;
 
 use super::layout::{self, Shell};
 use super::visitor::Allowed;
-use crate::api::extract::Query as UrlQuery;
+use crate::api::extract::FormQuery;
 use crate::api::identity::Read;
 use crate::api::problem::Problem;
 use crate::clock::Moment;
@@ -24,7 +24,7 @@ use query::Query;
 pub async fn show(
     Allowed { visitor, .. }: Allowed<Read>,
     State(gateway): State<Arc<Gateway>>,
-    UrlQuery(query): UrlQuery<Query>,
+    FormQuery(query): FormQuery<Query>,
 ) -> Result<Markup, Problem> {
     let filter = query.filter()?;
     let now = Moment::now();

@@ -157,7 +157,8 @@ impl Reader {
 
     async fn read_events(&mut self) {
         let newest = *self.committed.borrow_and_update();
-        let page = Page { instance: None, part: Part::After(self.after), limit: EVENTS };
+        let page =
+            Page { instance: None, part: Part::Between(self.after, EventId::MAX), limit: EVENTS };
         // What can't be read now is read when the next is committed.
         let events = self.gateway.store.events(page).await.unwrap_or_default();
         match events.last() {

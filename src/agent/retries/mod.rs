@@ -1,15 +1,22 @@
 //! From a failure to the next attempt: how long the loop waits, and whether the failure is logged.
 
+mod backoff;
+mod idle_cuts;
+mod repeats;
+
 use std::time::{Duration, Instant};
 
-use super::backoff::{self, Backoff};
-use super::repeats::Repeats;
 use crate::logging::SESSION;
+use crate::wire::session::Lost;
+use backoff::Backoff;
+use idle_cuts::IdleCuts;
+use repeats::Repeats;
 
 #[derive(Default)]
 pub struct Retries {
     backoff: Backoff,
     repeats: Repeats,
+    idle_cuts: IdleCuts,
 }
 
 impl Retries {
@@ -36,8 +43,16 @@ impl Retries {
         self.repeats.clear();
     }
 
-    /// A session has ended that was registered at `registered`, if ever.
-    pub fn session_ended(&mut self, registered: Option<Instant>, now: Instant) {
+    /// A session has ended that was registered at `registered`, if ever. Returns what to add to the
+    /// words about its end.
+    pub fn session_ended(
+        &mut self,
+        registered: Option<Instant>,
+        now: Instant,
+        why: &Lost,
+    ) -> String {
         self.backoff.session_ended(registered, now);
+        let age = registered.map(|since| now.saturating_duration_since(since));
+        self.idle_cuts.session_ended(age.filter(|_| why.is_cut()))
     }
 }

@@ -1,0 +1,74 @@
+//! Each break of the agent in Python against the checks: its own check fails, and no other.
+//!
+//! All checks for each of more than a hundred breaks would take half an hour, so a break is held against
+//! the checks of its section and against all checks that only look. `VMKIT_SABOTAGE=all` in the
+//! environment holds it against every check.
+
+use std::sync::Mutex;
+use std::thread;
+
+use vmkit_gateway::check::rules;
+
+use crate::kit::{Kit, Program, Run};
+use crate::lists::breaks;
+
+/// Runs at a time. They wait most of the time.
+const AT_A_TIME: usize = 4;
+
+/// `A-LOG` of `A-LOG-3`.
+fn section(id: &str) -> &str {
+    id.rsplit_once('-').map_or(id, |(section, _)| section)
+}
+
+fn run(python: &Program, id: &str) -> Run {
+    let passive = rules::all().into_iter().filter(|check| check.is_passive());
+    let list: Vec<&str> = passive.map(|check| check.id).chain([section(id)]).collect();
+    let kit = Kit::new().short_clocks().upgrade_binary(&python.next);
+    let kit = match std::env::var("VMKIT_SABOTAGE").as_deref() {
+        Ok("all") => kit,
+        _ => kit.only(&list.join(",")),
+    };
+    kit.check(&python.words(&["--break", id]))
+}
+
+/// What is wrong with the verdicts of this run; `None`: the one check failed, and it says why.
+fn fault(run: &Run, id: &str) -> Option<String> {
+    let odd = run.verdicts.iter().filter(|(_, verdict)| verdict.word != "PASS");
+    let odd: Vec<String> =
+        odd.map(|(id, verdict)| format!("{id} {}: {}", verdict.word, verdict.detail)).collect();
+    let verdict = run.verdicts.get(id)?;
+    let code = if verdict.word == "FAIL" { 1 } else { 0 };
+    let is_right = ["FAIL", "WARN"].contains(&verdict.word.as_str())
+        && odd.len() == 1
+        && !verdict.detail.is_empty()
+        && run.code == code;
+    (!is_right).then(|| format!("--break {id}: exit status {}, {odd:#?}", run.code))
+}
+
+#[test]
+fn a_break_fails_its_own_check_alone() {
+    let python = Program::python();
+    let mut left: Vec<String> = breaks().into_iter().collect();
+    assert!(left.len() > 100, "{} breaks", left.len());
+    // Long ones first.
+    left.sort_by_key(|id| (section(id) == "A-RETRY", id.clone()));
+    let (left, faults) = (Mutex::new(left), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let next = left.lock().expect("no test panics with it").pop();
+                    let Some(id) = next else { return };
+                    // Clocks ten times as short are at the mercy of the machine, which runs other tests
+                    // too: what is odd is looked at once more, and counts if it is odd again.
+                    let again = |_| fault(&run(&python, &id), &id);
+                    if let Some(fault) = fault(&run(&python, &id), &id).and_then(again) {
+                        faults.lock().expect("no test panics with it").push(fault);
+                    }
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner().expect("no test panics with it");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
