@@ -12,6 +12,8 @@ const SHARE = 2;
 // A reader of the screen is read new lines only where they come slower than this.
 const READ_ALOUD_MS = 1000;
 const NEAR_PX = 24;
+// What a program writes to colour a terminal.
+const COLOURS = /\u001b\[[0-9;:?]*[A-Za-z]/g;
 // A scroll so soon after a wheel, a finger or a key is the reader's.
 const INTENT_MS = 1000;
 
@@ -201,7 +203,7 @@ export function line({ ts, text, from }) {
   element.className = from === "stderr" ? "line stderr" : "line";
   const time = document.createElement("time");
   time.textContent = shown(ts) + " ";
-  element.append(time, text);
+  element.append(time, text.includes("\u001b") ? text.replace(COLOURS, "") : text);
   return element;
 }
 

@@ -12,7 +12,10 @@ import { subscribe } from "./stream.js";
 const FIRST_LINES = 1000;
 // Kept to tell whether a line has come already.
 const KNOWN = 5000;
-const RETRY_MS = { session: 2000, cancelled: 2000, container: 10000 };
+// Where nothing tells that it is worth an attempt, it is made anyway, now and then.
+const RETRY_MS = 15000;
+// An end that comes so soon is the same end as before.
+const SETTLED_MS = 1000;
 const STATE_MS = 200;
 
 const view = $("logs").dataset;
@@ -32,11 +35,16 @@ let connection = "Connecting…";
 let unsubscribe = () => {};
 let stateTimer = null;
 let retryTimer = null;
+let settleTimer = null;
+// Ended, and worth an attempt as soon as something about the instance changes.
+let isWaiting = false;
+let isLost = false;
 
 // ---- the lines ----
 
 function follow() {
   clearTimeout(retryTimer);
+  isWaiting = false;
   unsubscribe();
   unsubscribe = subscribe(topic, told, { lines: 1, since: newest || undefined });
 }
@@ -44,8 +52,8 @@ function follow() {
 function told({ name, data }) {
   switch (name) {
     case "following":
-      connection = "Following";
-      setNotice("");
+      clearTimeout(settleTimer);
+      settleTimer = setTimeout(settled, $("notice").hidden ? 0 : SETTLED_MS);
       if (!filled) {
         filled = true;
         early = [];
@@ -137,22 +145,28 @@ function key({ ts, text, from }) {
 
 // ---- its end ----
 
-function ended({ ended: why, detail }) {
+function ended({ ended, detail }) {
+  // Until the agent is back, each attempt ends with an error.
+  isLost = ended === "session" || (isLost && ended === "error");
+  const why = isLost ? "session" : ended;
   const [words, state] = {
     container: ["The container has ended.", "The container has ended"],
     session: ["The agent was lost. The log goes on here when it is back.", "Agent lost"],
     cancelled: ["The log was cancelled on the gateway.", "Cancelled"],
   }[why] ?? [`The log can't be followed: ${detail}.`, "Not following"];
+  clearTimeout(settleTimer);
   connection = state;
   setNotice(words, true);
-  const pause = RETRY_MS[why] ?? RETRY_MS[lost ? "session" : "container"];
-  lost = why === "session" || (lost && why === "error");
-  clearTimeout(retryTimer);
-  retryTimer = setTimeout(() => follow(), pause * (1 + Math.random() / 2));
+  isWaiting = true;
+  retryTimer = setTimeout(follow, RETRY_MS * (1 + Math.random()));
 }
 
-// The agent is away: until it is back, each attempt ends at once.
-let lost = false;
+function settled() {
+  isLost = false;
+  connection = "Following";
+  setNotice("");
+  planState();
+}
 
 function setNotice(words, canRetry = false) {
   $("notice").hidden = words === "";
@@ -267,6 +281,7 @@ subscribe("state", ({ data }) => {
 
 if (view.follow === "true") {
   follow();
+  subscribe(`instance:${view.instance}`, () => isWaiting && follow());
 } else {
   connection = "Not following";
   setNotice("The agent of this VM is too old to follow a log: load the page again for newer lines.");

@@ -23,7 +23,8 @@ async fn errors_on_the_console_and_requests_to_other_hosts_are_seen() {
         // The driver hears of both a little later than the page.
         let (said, sent) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
         let both = async || {
-            said.lock().unwrap().extend(world.console().await);
+            let entries = world.console().await;
+            said.lock().unwrap().extend(entries);
             let requests = world.requests().await;
             sent.lock().unwrap().extend(requests.iter().map(|request| request["url"].to_string()));
             let has = |lines: &Mutex<Vec<String>>, word: &str| {

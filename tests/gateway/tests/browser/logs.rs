@@ -203,3 +203,67 @@ async fn a_search_walks_back_tells_how_far_it_is_and_can_be_cancelled() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_is_text_whatever_is_in_it() {
+    world(async |world| {
+        let agent = at_log(world).await;
+        let texts =
+            ["<img src=x onerror=alert(1)>", "\u{1b}[1;31mred\u{1b}[0m text", "\u{0}\u{202e}end"];
+        let hostile = texts.iter().zip(10..).map(|(text, n)| log_line(n, text, false));
+        agent.write("web", hostile.collect()).await;
+        world.wait_for_text("red text").await;
+        let shown = shown(world).await;
+        assert_eq!(shown[10..12], ["<img src=x onerror=alert(1)>", "red text"]);
+        assert_eq!(world.eval("return document.images.length").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_searched_is_said() {
+    world(async |world| {
+        let _agent = at_log(world).await;
+        let statuses = world
+            .eval_async(
+                "const done = arguments[arguments.length - 1];
+                const log = (id, container) => `/page/instances/${id}/logs/${container}/`;
+                const own = log('vmkit-test-1', 'web');
+                Promise.all([own + 'search', own + 'search?text=', own + 'search?text=' + 'x'.repeat(257),
+                    own + 'last?lines=0', own + 'last?lines=5001', log('vmkit-test-1', '-f') + 'search?text=x',
+                    log('vmkit-test-2', 'web') + 'search?text=x', log('vmkit-test-2', 'web') + 'last?lines=1',
+                    own + 'search?text=' + 'x'.repeat(256),
+                ].map((url) => fetch(url).then((response) => response.status))).then(done)",
+            )
+            .await;
+        assert_eq!(statuses, json!([400, 400, 400, 400, 400, 400, 404, 404, 200]));
+        world.open("/instances/vmkit-test-2/logs/web").await;
+        world.wait_for_text("No instance has this id.").await;
+        world.open("/deploys/none/logs").await;
+        world.wait_for_text("no instance has the label vmkit.deploy with this value.").await;
+        // Chromium tells of every answer that is an error.
+        world.console().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_of_a_deploy_is_that_of_its_container() {
+    world(async |world| {
+        let mut deployed = register(VM);
+        deployed["labels"] = json!({"vmkit.deploy": "d-17", "vmkit.container": "web"});
+        let agent = Agent::start(&world.gateway, deployed).await;
+        agent.set_log("web", lines(0..3)).await;
+        world.sign_in().await;
+        world.open("/deploys/d-17/logs").await;
+        world.wait_for("return location.pathname === '/instances/vmkit-test-1/logs/web'").await;
+        world.wait_for_text("line 2").await;
+        world.click("a[href='/deploys/d-17/logs']").await;
+        world.wait_for_text("line 2").await;
+        world.open("/instances/vmkit-test-1/logs/web/text").await;
+        world.wait_for_text("2026-01-01T00:00:00.002000000Z line 2").await;
+        // Chromium asks this text for an icon.
+        world.console().await;
+    })
+    .await;
+}
