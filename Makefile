@@ -6,9 +6,11 @@ target := $(shell realpath -m "$(or $(CARGO_TARGET_DIR),target)")
 arch := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
 agent := $(target)/dist/vmkit-agent-linux-$(arch)
 gateway := $(target)/debug/gateway
+# Cargo builds the profile bench there.
+fast_gateway := $(target)/release/gateway
 need := @dist/build/need cargo:cargo-web cc:gcc
 
-.PHONY: help demo test dist release bench lint fuzz clean agent gateway cargo-test
+.PHONY: help demo test dist release bench screenshots lint fuzz clean agent gateway cargo-test
 # One target at a time: cargo uses all processors itself.
 .NOTPARALLEL:
 
@@ -38,7 +40,15 @@ release: ## signs what make dist built; KEY=<minisign's secret key file>
 
 bench: agent ## the figures of README.md, measured, as a table
 	$(need) docker:docker.io busybox:busybox-static curl:curl
-	@AGENT="$(agent)" cargo run --quiet --locked --profile bench --example bench
+	cargo build --locked --profile bench --package vmkit-gateway
+	@AGENT="$(agent)" GATEWAY="$(fast_gateway)" cargo run --quiet --locked --profile bench --example bench
+
+# The README shows the two in dist/pictures, which are in the repository.
+screenshots: ## pictures of the gateway's page, in target/pictures
+	$(need) setpriv:util-linux chromium:chromium chromedriver:chromium-driver
+	cargo build --locked --package vmkit-gateway --example fleet
+	VMKIT_PICTURES="$(target)/pictures" VMKIT_FLEET="$(target)/debug/examples/fleet" \
+		cargo test --locked --package vmkit-gateway --test browser -- --ignored pictures
 
 lint: ## formatting, clippy, shellcheck, the dependencies' licences and bans
 	$(need) cargo-clippy:rust-web-clippy cargo-fmt:rustfmt-web shellcheck:shellcheck
@@ -69,5 +79,6 @@ cargo-test: agent gateway
 	$(need) docker:docker.io busybox:busybox-static dash:dash curl:curl wget:wget \
 		shellcheck:shellcheck man:man-db mandoc:mandoc systemd-analyze:systemd \
 		setpriv:util-linux minisign:minisign openssl:openssl ip:iproute2 logger:bsdutils \
-		venv:python3-venv mkfs.ext4:e2fsprogs
+		venv:python3-venv mkfs.ext4:e2fsprogs tinyproxy:tinyproxy-bin chromium:chromium \
+		chromedriver:chromium-driver
 	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --workspace --no-fail-fast

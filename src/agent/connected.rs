@@ -12,10 +12,10 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use super::handover::Handover;
 use crate::config::{Config, Token};
 use crate::logging::{PEER, SESSION};
-use crate::requests::Context;
 use crate::requests::dispatch::{Started, dispatch};
 use crate::requests::handlers::register::{self, Refusal};
-use crate::requests::in_flight::{self, InFlight};
+use crate::requests::in_flight::InFlight;
+use crate::requests::{Asked, Context, refuse};
 use crate::run::job::Children;
 use crate::run::wait::Waiter;
 use crate::upgrade::told::Told;
@@ -144,8 +144,14 @@ impl Connected {
     fn start(&mut self, request: Request, context: Context, handover: &mut Handover) {
         match dispatch(&request, context, &mut self.in_flight, handover.is_under_way()) {
             Ok(Started::Work(work)) => self.in_flight.add(request, work, context.now),
+            Ok(Started::Follow(follow)) => {
+                self.in_flight.followers.add(request, *follow, context.now);
+            }
             Ok(Started::Upgrade(upgrade)) => handover.begin(upgrade, self.number),
-            Err(error) => in_flight::refuse(request, context.now, &mut self.session, error),
+            Ok(Started::Done(answer)) => {
+                Asked::new(request, context.now).answer(context.now, &mut self.session, Ok(answer));
+            }
+            Err(error) => refuse(request, context.now, &mut self.session, error),
         }
     }
 

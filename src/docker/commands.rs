@@ -17,15 +17,18 @@ pub struct LogsRange {
     pub lines: u32,
     /// Nothing older than this.
     pub since: Option<Timestamp>,
+    /// Also the lines to come, until the container ends.
+    pub follow: bool,
 }
 
 /// Lines of a container's log, each with its time. The container's standard output and standard
 /// error come by docker's own.
 pub fn logs_arguments(container: &str, range: LogsRange) -> Vec<String> {
-    let LogsRange { lines, since } = range;
+    let LogsRange { lines, since, follow } = range;
     let mut arguments: Vec<String> =
         ["logs", "--timestamps", "--tail", &lines.to_string()].map(String::from).into();
     arguments.extend(since.map(|since| format!("--since={}", since.exact())));
+    arguments.extend(follow.then(|| "--follow".to_owned()));
     arguments.push(container.to_owned());
     arguments
 }

@@ -33,12 +33,12 @@ fn names_that_are_safe_as_arguments() {
 
 #[test]
 fn arguments() {
-    let range = LogsRange { lines: 100, since: None };
+    let range = LogsRange { lines: 100, since: None, follow: false };
     assert_eq!(logs_arguments("web", range), ["logs", "--timestamps", "--tail", "100", "web"]);
     let since = Timestamp::parse("2026-01-01T01:00:00+01:00");
     assert_eq!(
-        logs_arguments("web", LogsRange { lines: 5, since })[3..],
-        ["5", "--since=2026-01-01T00:00:00.000000000Z", "web"]
+        logs_arguments("web", LogsRange { lines: 5, since, follow: true })[3..],
+        ["5", "--since=2026-01-01T00:00:00.000000000Z", "--follow", "web"]
     );
 }
 
@@ -55,6 +55,16 @@ fn containers_that_vanished() {
     assert!(!only_vanished("WARNING: something\n"));
     assert!(!only_vanished(captured!("daemon-down.stderr")));
     assert!(!only_vanished("Error: No such object: x\nsomething else\n"));
+    // What is said beside the reason: by the CLI, by its plugins, and by podman in docker's place.
+    for beside in [
+        "WARNING: something",
+        "time=\"2026-01-01T00:00:00Z\" level=warning msg=\"something\"",
+        "Emulate Docker CLI using podman. Create /etc/containers/nodocker to quiet msg.",
+    ] {
+        assert!(only_vanished(&format!("{beside}\nError: No such object: x\n")), "{beside}");
+        let failure = failed(&format!("{beside}\nsomething else\n")).to_string();
+        assert_eq!(failure, "docker: something else (exit status: 1)");
+    }
 }
 
 #[test]
@@ -69,6 +79,8 @@ fn no_such_container() {
             "podman: no such container: web: see podman ps -a for those there are".into()
         )
     );
+    let short = failed(r#"Error: no container with name or ID "web" found"#);
+    assert!(matches!(short, Failure::NoSuchContainer(message) if message.contains(": web: ")));
 }
 
 #[test]
@@ -117,6 +129,11 @@ fn daemon_down() {
     );
     let expected = "docker: cannot connect to the daemon at https://10.0.0.7:2376: EOF: see that it runs there, or check DOCKER_HOST and DOCKER_CERT_PATH";
     assert_eq!(secret, expected);
+    let podman = "Cannot connect to Podman. Please verify your connection to the Linux system";
+    assert!(message(podman).starts_with("docker: cannot connect to the daemon: start it with "));
+    let podman =
+        "Error: unable to connect to Podman socket: Get \"http://d/v4.3.1/libpod/_ping\": EOF";
+    assert!(message(podman).starts_with("docker: cannot connect to the daemon at http://d: EOF: "));
     let expected = "docker: cannot connect to the daemon at https://127.0.0.1:18999: tls: first record does not look like a TLS handshake: see that it runs there, or check DOCKER_HOST and DOCKER_CERT_PATH";
     assert_eq!(message(captured!("tls-refused.stderr")), expected);
 }
@@ -173,6 +190,14 @@ fn docker_that_is_not_set_up() {
             captured!("logs-driver-none.stderr"),
             "docker: configured logging driver does not support reading: run the container with the log driver json-file, local or journald",
         ),
+        (
+            "Failed to initialize: unable to load client certificate",
+            "docker: unable to load client certificate: check DOCKER_HOST, DOCKER_CONTEXT and DOCKER_CERT_PATH",
+        ),
+        (
+            "Error: this container is using the 'none' log driver, cannot read logs: this container is not logging output",
+            "docker: this container is using the 'none' log driver, cannot read logs: this container is not logging output: run the container with the log driver json-file, local or journald",
+        ),
     ] {
         assert_eq!(failed(stderr), Failure::Unusable(expected.into()));
     }
@@ -198,6 +223,13 @@ fn anything_else_is_passed_on() {
         "docker: failed without a message (exit status: 1)"
     );
     assert_eq!(message(""), "docker: failed without a message (exit status: 1)");
+    // The reason may stand behind a line that says nothing to the agent.
+    let behind = failed("something\nError: No such container: web\n");
+    assert!(matches!(behind, Failure::NoSuchContainer(_)), "{behind:?}");
+    assert_eq!(
+        message("a\u{2028}b\u{202e}c\u{200f}d\u{2066}e"),
+        "docker: a b c d e (exit status: 1)"
+    );
     assert_eq!(
         message("\n\u{1b}[31mred\u{1b}[0m\ttext\n"),
         "docker:  [31mred [0m text (exit status: 1)"
@@ -225,6 +257,11 @@ fn not_started() {
         message("docker", io::ErrorKind::OutOfMemory)
             .starts_with("docker: cannot start \"docker\": ")
     );
+    for code in [11, 12, 23, 24] {
+        let error = io::Error::from_raw_os_error(code);
+        let message = Failure::not_started("docker", &error).to_string();
+        assert!(message.ends_with("out of processes, files or memory; see ulimit -a"), "{message}");
+    }
 }
 
 proptest! {

@@ -1,7 +1,6 @@
 //! The init system: where the agent's service is defined, the commands that enable, start and stop
 //! it, and its state.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -180,9 +179,10 @@ impl Init {
 }
 
 fn systemd_state(shown: &str) -> State {
-    let properties: HashMap<&str, &str> =
-        shown.lines().filter_map(|line| line.split_once('=')).collect();
-    let property = |name| properties.get(name).copied().unwrap_or_default();
+    let property = |name| {
+        let mut properties = shown.lines().filter_map(|line| line.split_once('='));
+        properties.find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+    };
     let activity = property("ActiveState");
     State {
         active: !["", "inactive", "failed"].contains(&activity),

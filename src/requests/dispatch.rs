@@ -2,9 +2,10 @@
 
 use super::context::Context;
 use super::handlers::agent_upgrade::Upgrade;
-use super::handlers::logs_fetch::LogsFetch;
-use super::handlers::metrics_collect;
+use super::handlers::logs_fetch::{LogsFetch, LogsFollow, Params};
+use super::handlers::{logs_cancel, metrics_collect};
 use super::in_flight::{InFlight, Work};
+use super::outcome::Answer;
 use crate::wire::rpc::{self, Error, Request};
 
 /// What a request has started.
@@ -13,6 +14,10 @@ pub enum Started {
     Work(Work),
     /// It outlives the session.
     Upgrade(Box<Upgrade>),
+    /// It ends with the session, and is not counted as a request in flight.
+    Follow(Box<LogsFollow>),
+    /// It is done.
+    Done(Answer),
 }
 
 /// Starts what `request` asks for. `upgrading`: an upgrade is under way, which counts as a request
@@ -26,13 +31,26 @@ pub fn dispatch(
     in_flight: &mut InFlight,
     upgrading: bool,
 ) -> Result<Started, Error> {
-    in_flight.check_room(upgrading)?;
     let (id, params) = (request.id.as_ref(), request.params.as_deref());
     match request.method.as_str() {
-        "logs_fetch" => {
-            let logs = LogsFetch::start(params, id, context)?;
-            Ok(Started::Work(Work::Logs(Box::new(logs))))
+        "logs_cancel" => {
+            let cancelled = in_flight.followers.cancel(&logs_cancel::target(params)?);
+            return Ok(Started::Done(logs_cancel::answer(id, cancelled)));
         }
+        "logs_fetch" => {
+            let params = Params::parse(params)?;
+            if params.range.follow {
+                in_flight.followers.check_room()?;
+                let follow = LogsFollow::start(params, id, context)?;
+                return Ok(Started::Follow(Box::new(follow)));
+            }
+            in_flight.check_room(upgrading)?;
+            let logs = LogsFetch::start(params, id, context)?;
+            return Ok(Started::Work(Work::Logs(Box::new(logs))));
+        }
+        _ => in_flight.check_room(upgrading)?,
+    }
+    match request.method.as_str() {
         "metrics_collect" => {
             metrics_collect::check(params)?;
             Ok(Started::Work(Work::Snapshot(in_flight.snapshots.start(context))))

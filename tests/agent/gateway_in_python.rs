@@ -82,6 +82,26 @@ fn it_asks_for_metrics_and_fetches_logs() {
 }
 
 #[test]
+fn it_follows_logs_and_cancels() {
+    let mut gateway = Gateway::start();
+    let setup = gateway.agent();
+    setup.docker(
+        "[ $1 != logs ] || { echo \"2026-01-01T00:00:00.000000001Z $* hello\"; sleep 300; }",
+    );
+    let agent = setup.start();
+    agent.wait_for_log(&["registered"]);
+    gateway.wait_for(&["registered", "logs_follow"]);
+    gateway.command("follow vmkit-test-instance web");
+    let request = gateway.wait_for(&["request", "logs_fetch"]);
+    gateway.wait_for(&["message", "logs_chunk", "--follow web hello"]);
+    let id = request.split("\"id\": ").nth(1).expect("it has an id");
+    let id: String = id.chars().take_while(char::is_ascii_digit).collect();
+    gateway.command(&format!("cancel vmkit-test-instance {id}"));
+    gateway.wait_for(&["message", "\"cancelled\": true"]);
+    gateway.wait_for(&["message", "\"streamed\": 1", "\"ended\": \"cancelled\""]);
+}
+
+#[test]
 fn it_closes_the_older_of_two_sessions() {
     let gateway = Gateway::start();
     let older = gateway.agent().start();

@@ -87,7 +87,7 @@ impl Flood {
 /// that of the release build: a debug build, which is what is tested where `VMKIT_AGENT_BIN` names
 /// no other, is larger by itself.
 #[track_caller]
-fn assert_small(agent: &Agent) {
+pub fn assert_small(agent: &Agent) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid()));
     let status = status.expect("it runs");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix(" kB"));

@@ -20,6 +20,12 @@ mod in_flight;
 mod logs_real;
 mod logs_stream;
 
+mod follow;
+mod follow_ends;
+mod follow_gateway;
+mod follow_load;
+mod follow_real;
+
 mod logs_failures;
 mod logs_fake;
 mod logs_flood;
@@ -41,6 +47,7 @@ mod dial_neighbours;
 mod dial_race;
 mod dial_tls;
 mod proxy;
+mod real_proxy;
 
 mod upgrade;
 mod upgrade_by_hand;

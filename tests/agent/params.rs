@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Fake, Session, Setup};
+use crate::support::{Agent, Container, Fake, LogLine, Session, Setup, assert_same_lines};
 
 const INVALID_PARAMS: i64 = -32602;
 
@@ -87,6 +87,7 @@ fn logs_fetch_hands_docker_what_was_asked() {
         (json!({"container": long, "stream": false}), "100", &long),
         (json!({"container": "web", "stream": true}), "100", "web"),
     ];
+    let count = cases.len();
     for (at, (params, lines, container)) in cases.into_iter().enumerate() {
         let response = session.request(1, "logs_fetch", params.clone());
         let streamed = json!({"lines": [], "streamed": 0});
@@ -97,8 +98,45 @@ fn logs_fetch_hands_docker_what_was_asked() {
         assert_eq!(words[0], "logs", "{call}");
         assert!(words.contains(&"--timestamps"), "{call}");
         assert!(call.contains(&format!("--tail {lines}")), "{params}: {call}");
+        assert!(!call.contains("--since"), "{params}: {call}");
         assert_eq!(words.last(), Some(&container), "{call}");
     }
+    let params = json!({"container": "web", "lines": 7, "since": "2026-01-01T02:00:00.5+02:00"});
+    assert_eq!(session.request(1, "logs_fetch", params).code(), 0);
+    let call = &docker.calls()[count].arguments;
+    assert_eq!(call, "logs --timestamps --tail 7 --since=2026-01-01T00:00:00.500000000Z web");
+}
+
+#[test]
+fn since_is_a_time_and_no_other_argument() {
+    let (_agent, mut session, docker) = registered();
+    for since in ["10m", "1767225600", "--follow", "", "2026-01-01", "2026-02-30T00:00:00Z"] {
+        let params = json!({"container": "web", "since": since});
+        let response = session.broken_request(1, "logs_fetch", params);
+        assert_eq!(response.code(), INVALID_PARAMS, "{since}: {response:?}");
+        assert!(response.message().contains("since"), "{response:?}");
+    }
+    assert_eq!(docker.calls().len(), 0);
+}
+
+/// docker's own word for what is not older, with both of the container's outputs.
+#[test]
+fn since_leaves_out_what_is_older() {
+    let script = "echo one; echo two >&2; sleep 0.1; echo three >&2; sleep 0.1; echo four";
+    let container = Container::ended(&[], script);
+    let all = container.logs(100);
+    let froms: Vec<_> = all.iter().map(|line| line.from.as_deref()).collect();
+    assert_eq!(froms.iter().filter(|from| **from == Some("stderr")).count(), 2, "{all:?}");
+    let (_peer, _agent, mut session) = Agent::registered(Setup::new());
+    for (at, line) in all.iter().enumerate() {
+        let params = json!({"container": container.name, "since": line.ts});
+        let response = session.request(1, "logs_fetch", params);
+        assert_same_lines(&LogLine::all_of(response.result()), &all[at..]);
+    }
+    // Of these too, the last.
+    let params = json!({"container": container.name, "since": all[1].ts, "lines": 2});
+    let response = session.request(1, "logs_fetch", params);
+    assert_same_lines(&LogLine::all_of(response.result()), &all[2..]);
 }
 
 #[test]

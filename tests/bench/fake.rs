@@ -18,6 +18,10 @@ pub const ESCAPES: &str = "escapes";
 pub const ENDLESS: &str = "endless";
 /// One line of 10 MB.
 pub const LONG: &str = "long";
+/// Short lines without end, as fast as they are read.
+pub const BUSY: &str = "busy";
+/// What is written to the pipe of this name.
+pub const PIPED: &str = "piped";
 /// Nothing, and no end: also from a child that holds the pipes.
 pub const HANGING: &str = "hanging";
 
@@ -25,7 +29,8 @@ const SCRIPT: &str = r#"#!/bin/sh
 cd "${0%/*}" || exit
 for container; do :; done
 case $1:$container in
-logs:ordinary | logs:kilobytes) exec cat "$container" ;;
+logs:ordinary | logs:kilobytes | logs:piped) exec cat "$container" ;;
+logs:busy) exec yes "2026-01-01T00:00:00.000000000Z y" ;;
 logs:big | logs:escapes)
     cat "$container.stdout" &
     cat "$container.stderr" >&2
@@ -61,6 +66,10 @@ impl Fake {
         }
         let piece = format!("2026-01-01T00:00:00.000000000Z {}", "x".repeat(16 * 1024));
         place.write("64-pieces", piece.repeat(64).as_bytes())?;
+
+        let pipe = place.path().join(PIPED);
+        let made = Command::new("mkfifo").arg(pipe).status();
+        made.map_err(|error| format!("mkfifo: {error}"))?;
 
         let path = place.write("docker", SCRIPT.as_bytes())?;
         let made = Command::new("chmod").arg("755").arg(&path).status();

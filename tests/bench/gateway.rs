@@ -30,12 +30,17 @@ impl Gateway {
     pub fn request(&mut self, method: &str, params: Value) -> (Instant, u64) {
         let id = self.next_id;
         self.next_id += 1;
+        (self.request_as(&json!(id), method, &params), id)
+    }
+
+    /// The same with an id of the caller's.
+    pub fn request_as(&mut self, id: &Value, method: &str, params: &Value) -> Instant {
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         let request = Frame::text(request.to_string());
         // Not by `send_request`, which checks the request first.
         let sent = Instant::now();
         self.session.send(&request);
-        (sent, id)
+        sent
     }
 
     /// Asks for as many lines as there may be.

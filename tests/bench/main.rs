@@ -1,8 +1,8 @@
 //! The bench: every number that the agent promises, measured on the release binary and printed as one
 //! table. Its status is 1 if a promise was missed.
 //!
-//! `AGENT` in the environment names the binary. What only waits (the idle agent, the reconnect storms)
-//! runs beside everything else, in threads of its own, so that the whole takes little over a minute.
+//! `AGENT` in the environment names the binary, `GATEWAY` the reference gateway's. What only waits (the idle agent, the reconnect storms)
+//! runs beside everything else, in threads of its own. The fleet comes last, alone.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod agent;
 mod docker;
 mod fake;
 mod figures;
+mod fleet;
 mod gateway;
 mod table;
 mod workplace;
@@ -17,6 +18,7 @@ mod world;
 
 mod dial;
 mod download;
+mod follow;
 mod latency;
 mod memory;
 mod requests;
@@ -32,10 +34,10 @@ use vmkit_test_support as support;
 use world::World;
 
 const USAGE: &str = "\
-usage: AGENT=<the agent's binary> bench [--quick] [WORD...]
+usage: AGENT=<the agent's binary> GATEWAY=<the gateway's> bench [--quick] [WORD...]
   --quick   fewer runs and shorter waits: a smoke run, not a measurement
-  WORD      only what has one of these in its name: idle, storm, ping, logs_fetch,
-            download, memory";
+  WORD      only what has one of these in its name: idle, storm, ping, follow,
+            logs_fetch, download, memory, fleet";
 
 /// What is measured together.
 struct Group {
@@ -46,7 +48,7 @@ struct Group {
 }
 
 /// In the order of the table.
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 15] = [
     Group { name: "size", waits: false, rows: rest::size },
     Group { name: "idle over TLS", waits: true, rows: rest::idle },
     Group { name: "exec to register", waits: false, rows: dial::start },
@@ -56,16 +58,26 @@ const GROUPS: [Group; 13] = [
     Group { name: "ping to pong", waits: false, rows: latency::idle },
     Group { name: "ping to pong during logs_fetch", waits: false, rows: latency::during_logs },
     Group { name: "ping to pong while docker hangs", waits: false, rows: latency::during_hang },
+    Group { name: "ping to pong during 8 follows", waits: false, rows: follow::busy },
+    Group { name: "a followed line", waits: false, rows: follow::line },
     Group { name: "metrics_collect", waits: false, rows: requests::metrics },
     Group { name: "logs_fetch", waits: false, rows: requests::logs },
     Group { name: "small requests", waits: false, rows: requests::small },
     Group { name: "download", waits: false, rows: download::speed },
 ];
 
+const LAST: [Group; 1] = [Group { name: "fleet", waits: false, rows: fleet::rows }];
+
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((fleet::CHILD, rest)) =
+        arguments.split_first().map(|(first, rest)| (first.as_str(), rest))
+    {
+        return fleet::child(rest);
+    }
     let mut quick = false;
     let mut words = Vec::new();
-    for argument in std::env::args().skip(1) {
+    for argument in &arguments {
         match argument.as_str() {
             "--quick" => quick = true,
             "--help" | "-h" => {
@@ -79,7 +91,8 @@ fn main() -> ExitCode {
     let wanted = |group: &&Group| {
         words.is_empty() || words.iter().any(|word| group.name.contains(word.as_str()))
     };
-    let groups: Vec<&Group> = GROUPS.iter().chain(&memory::GROUPS).filter(wanted).collect();
+    let groups: Vec<&Group> =
+        GROUPS.iter().chain(&memory::GROUPS).chain(&LAST).filter(wanted).collect();
     if groups.is_empty() {
         return usage("nothing has such a name");
     }

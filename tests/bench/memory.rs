@@ -12,12 +12,13 @@ use crate::Group;
 use crate::agent::{Agent, Docker};
 use crate::fake;
 use crate::figures::megabytes;
+use crate::follow;
 use crate::gateway::{Gateway, result};
 use crate::support::{PATIENCE, Peer};
 use crate::table::Row;
 use crate::world::World;
 
-pub const GROUPS: [Group; 8] = [
+pub const GROUPS: [Group; 10] = [
     Group { name: "memory: 5,000 lines", waits: false, rows: ordinary },
     Group { name: "memory: 32 large replies", waits: false, rows: large },
     Group { name: "memory: 32 replies of escapes", waits: false, rows: escapes },
@@ -26,9 +27,13 @@ pub const GROUPS: [Group; 8] = [
     Group { name: "memory: an endless line", waits: false, rows: endless },
     Group { name: "memory: 32 long lines", waits: false, rows: long },
     Group { name: "memory: a slow gateway", waits: false, rows: slow },
+    Group { name: "memory: 8 follows, a gateway that does not read", waits: false, rows: followed },
+    Group { name: "memory: a gateway that never reads", waits: false, rows: unread },
 ];
 
 const LIMIT: u64 = 5_000_000;
+/// Where ids of the largest size wait for a gateway that never reads.
+const UNREAD_LIMIT: u64 = 7_000_000;
 /// All that may be in flight.
 const PARALLEL: usize = 32;
 
@@ -90,6 +95,58 @@ fn slow(world: &World) -> Vec<Row> {
     })
 }
 
+/// 8 follows of busy containers go on while the gateway reads nothing.
+fn followed(world: &World) -> Vec<Row> {
+    let time = world.pick(Duration::from_secs(8), Duration::from_secs(4));
+    row(world, "8 follows, a gateway that does not read", 1, |gateway| {
+        follow::follow(gateway, fake::BUSY, follow::FOLLOWS);
+        sleep(time);
+        while !String::from_utf8_lossy(&gateway.message().0).contains("\"dropped\":") {}
+    })
+}
+
+/// More requests than may be in flight, each with the longest id, for the largest replies.
+fn unread(world: &World) -> Vec<Row> {
+    const REQUESTS: usize = 40;
+    let peaks = (0..world.pick(3, 1)).map(|_| {
+        let (peer, url) = narrow_peer();
+        let peer = peer.with_identity(&world.identity);
+        let agent = Agent::start(world, &url, Docker::Fake);
+        let mut gateway = Gateway::of(peer.accept_registered());
+        let id = |number: usize| format!("{number:0>width$}", width = 16 * 1024 - 2);
+        for number in 0..REQUESTS {
+            let params = json!({"container": fake::BIG, "lines": 5000});
+            gateway.request_as(&json!(id(number)), "logs_fetch", &params);
+        }
+        let peak = settled(&agent);
+        // They were taken as they came: each is answered, those beyond what may be in flight too.
+        let answers = (0..REQUESTS).map(|_| gateway.message().0);
+        let mut ids: Vec<String> = answers.map(|answer| own_id(&answer)).collect();
+        ids.sort();
+        assert_eq!(ids, (0..REQUESTS).map(id).collect::<Vec<_>>(), "the ids that came back");
+        peak
+    });
+    peak_row("40 ids of 16 KiB, a gateway that never reads", peaks.collect(), UNREAD_LIMIT)
+}
+
+/// The peak once it has not grown for some seconds, which is long before the heartbeat gives up.
+fn settled(agent: &Agent) -> u64 {
+    let (mut peak, mut since) = (agent.peak(), Instant::now());
+    while since.elapsed() < Duration::from_secs(4) {
+        sleep(Duration::from_millis(100));
+        let now = agent.peak();
+        if now > peak {
+            (peak, since) = (now, Instant::now());
+        }
+    }
+    peak
+}
+
+fn own_id(answer: &[u8]) -> String {
+    let answer: Value = serde_json::from_slice(answer).expect("JSON");
+    answer["id"].as_str().expect("an id of ours").to_owned()
+}
+
 /// The worst of some runs, each with an agent of its own; `work` is what the agent is given to do.
 fn row(world: &World, what: &str, runs: usize, work: impl Fn(&mut Gateway)) -> Vec<Row> {
     let peaks = (0..world.pick(runs, 1)).map(|_| {
@@ -102,11 +159,15 @@ fn row(world: &World, what: &str, runs: usize, work: impl Fn(&mut Gateway)) -> V
         work(&mut Gateway::of(session));
         agent.peak()
     });
-    let peaks: Vec<u64> = peaks.collect();
+    peak_row(what, peaks.collect(), LIMIT)
+}
+
+fn peak_row(what: &str, peaks: Vec<u64>, limit: u64) -> Vec<Row> {
     let (least, most) = (peaks.iter().min().unwrap_or(&0), *peaks.iter().max().unwrap_or(&0));
     let range = if peaks.len() > 1 { format!(" (least {})", megabytes(*least)) } else { "".into() };
     let measured = format!("{}{range}", megabytes(most));
-    vec![Row::judged(&format!("peak memory: {what}"), measured, "≤ 5 MB", most <= LIMIT)]
+    let promise = format!("≤ {} MB", limit / 1_000_000);
+    vec![Row::judged(&format!("peak memory: {what}"), measured, &promise, most <= limit)]
 }
 
 /// A listener whose connections hold little, so that what is not read stays with the agent.

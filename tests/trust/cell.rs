@@ -24,12 +24,21 @@ pub const ON_START: &str = "/run/on-start";
 
 /// Says to a test that it is inside.
 const INSIDE: &str = "VMKIT_TEST_CELL";
-/// The cell's process 1. The machine's programs are there, some of them as links into
-/// `/etc/alternatives`; all else that an agent writes to is empty and the cell's own. So a build to
-/// be tested can't be in one of these folders.
+/// The cell's process 1, with the paths of the checkout, of the program under test and of the test
+/// before the test's arguments. The machine's programs are there, some of them as links into
+/// `/etc/alternatives`; all else that an agent writes to is empty and the cell's own. A checkout or a
+/// build in one of these folders is put back at its place; only below `/run` it can't be.
 const INIT: &str = r#"
+    place() {
+        if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "${2%/*}"; : >"$2"; fi
+        mount --bind "$1" "$2"
+    }
+    checkout=$1 agent=$2 test=$3; shift 2
     mount --make-rprivate /
     mount -t tmpfs -o mode=755 vmkit-test /run
+    place "$checkout" /run/kept/checkout
+    place "$agent" /run/kept/agent
+    place "$test" /run/kept/test
     mkdir /run/dev /run/alternatives
     for name in null zero full random urandom; do
         : >/run/dev/$name
@@ -43,6 +52,9 @@ const INIT: &str = r#"
     mount -t tmpfs -o mode=1777 vmkit-test /tmp
     mkdir /etc/alternatives /usr/local/bin /usr/local/sbin
     mount --bind /run/alternatives /etc/alternatives
+    [ -e "$checkout" ] || place /run/kept/checkout "$checkout"
+    [ -e "$agent" ] || place /run/kept/agent "$agent"
+    [ -e "$test" ] || place /run/kept/test "$test"
     echo '127.0.0.1 localhost' >/etc/hosts
     ip link set lo up
     status=0
@@ -61,8 +73,11 @@ pub fn in_a_cell(test: impl FnOnce()) {
     let mut cell = Command::new("setpriv");
     cell.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork"]);
     cell.args(["--kill-child", "--mount-proc", "/bin/sh", "-euc", INIT, "sh"]);
-    cell.arg(this_program).args(["--exact", &this_test, "--nocapture"]);
-    let output = cell.env(INSIDE, "1").current_dir("/").output().expect("util-linux is there");
+    cell.arg(env!("CARGO_MANIFEST_DIR")).arg(agent_program()).arg(this_program);
+    cell.args(["--exact", &this_test, "--nocapture"]);
+    // Another folder for temporary files may not be there.
+    cell.env(INSIDE, "1").env_remove("TMPDIR").current_dir("/");
+    let output = cell.output().expect("util-linux is there");
     let said = said(&output);
     assert!(output.status.success() && said.contains("1 passed"), "in the cell:\n{said}");
 }

@@ -1,8 +1,7 @@
 //! `docker inspect`: how each container is.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::lines::Lines;
 use super::listing::Listed;
@@ -68,7 +67,7 @@ pub struct Inspection {
 struct Found {
     /// The ids of those that ran when they were listed, sorted.
     running: Vec<String>,
-    health: BTreeMap<String, Health>,
+    health: Vec<(String, Health)>,
     containers: Vec<Container>,
     /// Bytes of JSON that are left for containers.
     room: usize,
@@ -79,8 +78,8 @@ struct Found {
 /// How the containers are.
 #[derive(Debug)]
 pub struct Inspected {
-    /// Of those that ran when they were listed: name, without docker's leading slash, to health.
-    pub health: BTreeMap<String, Health>,
+    /// Of those that ran when they were listed: the name, without docker's leading slash, and the health.
+    pub health: Vec<(String, Health)>,
     /// `None`: they would take more JSON than there is room for.
     pub containers: Option<Vec<Container>>,
 }
@@ -89,7 +88,7 @@ impl Inspection {
     /// `room`: the bytes of JSON that may be kept of the containers.
     pub fn new(mut running: Vec<String>, room: usize) -> Inspection {
         running.sort_unstable();
-        let (health, containers) = (BTreeMap::new(), Vec::new());
+        let (health, containers) = (Vec::new(), Vec::new());
         let found = Found { running, health, containers, room, is_odd: false };
         Inspection { lines: Lines::default(), left: OUTPUT, found }
     }
@@ -116,23 +115,17 @@ impl Inspection {
     }
 }
 
-/// A line of [`TEMPLATE`]: id, name, image, state, health, exit code, restarts, whether memory ran
-/// out, and the last start.
-#[derive(Deserialize)]
-struct Row(String, String, String, String, String, i64, u64, bool, String);
-
 impl Found {
     fn add(&mut self, line: &str) {
         if line.is_empty() {
             return;
         }
-        let Ok(row) = serde_json::from_str::<Row>(line) else {
+        let Some(container) = Container::read(line) else {
             self.is_odd = true;
             return;
         };
-        let container = Container::from(row);
         if self.running.binary_search(&container.id).is_ok() {
-            self.health.insert(container.name.clone(), container.health);
+            self.health.push((container.name.clone(), container.health));
         }
         self.room = self.room.saturating_sub(line.len() + MEMBERS);
         if self.room > 0 {
@@ -141,9 +134,18 @@ impl Found {
     }
 }
 
-impl From<Row> for Container {
-    fn from(row: Row) -> Container {
-        let Row(id, name, image, state, health, exit_code, restarts, oom_killed, started_at) = row;
+impl Container {
+    /// Reads a line of [`TEMPLATE`].
+    fn read(line: &str) -> Option<Container> {
+        let row: Vec<&RawValue> = serde_json::from_str(line).ok()?;
+        let [id, name, image, state, health, exit_code, restarts, oom_killed, started_at] = *row
+        else {
+            return None;
+        };
+        let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
+        let (name, state, health, started_at) =
+            (text(name)?, text(state)?, text(health)?, text(started_at)?);
+        let exit_code: i64 = exit_code.get().parse().ok()?;
         let health = match health.as_str() {
             "healthy" => Health::Healthy,
             "unhealthy" => Health::Unhealthy,
@@ -156,17 +158,17 @@ impl From<Row> for Container {
             "created" => exit_code != 0,
             _ => true,
         };
-        Container {
+        Some(Container {
             name: name.trim_start_matches('/').to_owned(),
-            id,
-            image,
+            id: text(id)?,
+            image: text(image)?,
             state,
             health,
             exit_code: has_ended.then_some(exit_code),
-            restarts,
-            oom_killed,
+            restarts: restarts.get().parse().ok()?,
+            oom_killed: oom_killed.get().parse().ok()?,
             started_at: Some(started_at).filter(|at| is_time(at)),
-        }
+        })
     }
 }
 

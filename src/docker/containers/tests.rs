@@ -1,5 +1,7 @@
 //! Output of docker and podman, captured and made up, whole and in pieces.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -27,11 +29,15 @@ fn inspected(running: &[String], room: usize, output: &str) -> Result<Inspected,
     inspection.end()
 }
 
+fn by_name(health: Vec<(String, Health)>) -> BTreeMap<String, Health> {
+    health.into_iter().collect()
+}
+
 /// What is reported of the containers in a captured output.
 fn reported(ps: &str, inspect: &str) -> (Value, Vec<Value>) {
     let inspected = inspected(&listed(ps).unwrap().running, 1 << 20, inspect).unwrap();
     let containers = json!(inspected.containers.unwrap());
-    (json!(inspected.health), containers.as_array().unwrap().clone())
+    (json!(by_name(inspected.health)), containers.as_array().unwrap().clone())
 }
 
 /// Of one container: all but its id and the time of its start.
@@ -156,7 +162,7 @@ fn how_podmans_containers_are() {
 fn containers_that_vanished_are_left_out() {
     let all = listed(captured!("ps.txt")).unwrap().running;
     let inspected = inspected(&all, 1 << 20, captured!("inspect-vanished.stdout")).unwrap();
-    assert!(inspected.health.keys().eq(["vmkit-test-s-run"]));
+    assert!(by_name(inspected.health).keys().eq(["vmkit-test-s-run"]));
     assert_eq!(inspected.containers.unwrap().len(), 2);
 }
 
@@ -164,7 +170,7 @@ fn containers_that_vanished_are_left_out() {
 fn odd_names_and_times() {
     let line = r#"["a","/x y\" ,]\n","","odd","unknown",-1,0,false,"2026-01-01 10:00 CET"]"#;
     let inspected = inspected(&["a".into()], 1 << 20, &format!("\n{line}\n")).unwrap();
-    assert_eq!(json!(inspected.health), json!({"x y\" ,]\n": "none"}));
+    assert_eq!(json!(by_name(inspected.health)), json!({"x y\" ,]\n": "none"}));
     let container = &json!(inspected.containers.unwrap())[0];
     assert_eq!(container["exit_code"], -1);
     assert_eq!((&container["image"], &container["started_at"]), (&json!(""), &Value::Null));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::config::{Config, Labels};
 use crate::host::facts::Facts;
@@ -23,7 +23,7 @@ const ID: u64 = 1;
 /// The number of the protocol. Only what an old gateway could not survive would raise it.
 const PROTOCOL: u32 = 1;
 /// What this agent can do of what the protocol leaves open.
-const CAPABILITIES: [&str; 3] = ["logs_since", "containers", "host"];
+const CAPABILITIES: [&str; 4] = ["logs_follow", "logs_since", "containers", "host"];
 
 #[derive(Serialize)]
 struct Params<'a> {
@@ -84,10 +84,11 @@ pub fn acknowledged(response: &Response) -> Result<(), Refusal> {
         ok: bool,
     }
     #[derive(Deserialize)]
-    struct Error {
+    struct Error<'a> {
         code: i64,
         message: String,
-        data: Option<Value>,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
     }
     let refusal = |why| Refusal { why, retry_after: None };
     match &response.outcome {
@@ -98,7 +99,7 @@ pub fn acknowledged(response: &Response) -> Result<(), Refusal> {
         Err(error) => Err(match serde_json::from_str(error.get()) {
             Ok(Error { code, message, data }) => Refusal {
                 why: format!("error {code}: {}", shown(&message)),
-                retry_after: data.as_ref().and_then(retry_after),
+                retry_after: data.and_then(retry_after),
             },
             Err(_) => refusal(format!("error {}", shown(error.get()))),
         }),
@@ -106,9 +107,13 @@ pub fn acknowledged(response: &Response) -> Result<(), Refusal> {
 }
 
 /// The member `retry_after` of an error's data, in seconds. Anything but a number is ignored.
-fn retry_after(data: &Value) -> Option<Duration> {
-    let seconds = data.get("retry_after")?.as_f64().filter(|seconds| *seconds >= 0.0)?;
-    Some(Duration::from_secs_f64(seconds.min(RETRY_AFTER_CAP.as_secs_f64())))
+fn retry_after(data: &RawValue) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Data {
+        retry_after: f64,
+    }
+    let Data { retry_after: seconds } = rpc::params(Some(data)).ok()?;
+    (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(RETRY_AFTER_CAP.as_secs_f64())))
 }
 
 /// A text of the gateway's, for the log: one line of bounded length.
@@ -139,7 +144,9 @@ mod tests {
         assert_eq!(asked(r#"{"retry_after":7,"more":1}"#), Some(Duration::from_secs(7)));
         assert_eq!(asked(r#"{"retry_after":0.5}"#), Some(Duration::from_millis(500)));
         assert_eq!(asked(r#"{"retry_after":1e300}"#), Some(RETRY_AFTER_CAP));
-        for data in ["null", "7", "[]", "{}", r#"{"retry_after":-1}"#, r#"{"retry_after":"7"}"#] {
+        for data in
+            ["null", "7", "[]", "{}", "[7]", r#"{"retry_after":-1}"#, r#"{"retry_after":"7"}"#]
+        {
             assert_eq!(asked(data), None, "{data}");
         }
         assert_eq!(refused(r#"{"code":1,"message":"x"}"#).retry_after, None);

@@ -3,11 +3,11 @@
 
 use std::time::Instant;
 
-use crate::logging::PEER;
+use crate::requests::asked::Asked;
+use crate::requests::followers::Followers;
 use crate::requests::handlers::logs_fetch::{LogsFetch, Rank};
 use crate::requests::handlers::snapshots::Snapshots;
-use crate::requests::outcome::{Answer, Outcome};
-use crate::wire::rpc::{self, Error, Id, Request};
+use crate::wire::rpc::{self, Error, Request};
 use crate::wire::session::Session;
 
 const LIMIT: usize = 32;
@@ -21,6 +21,8 @@ pub struct InFlight {
     /// How many requests there have been.
     count: u64,
     pub snapshots: Snapshots,
+    /// They don't count as requests in flight.
+    pub followers: Followers,
 }
 
 /// The work for a request.
@@ -34,14 +36,6 @@ struct Running {
     number: u64,
     asked: Asked,
     work: Work,
-}
-
-/// The part of a request that its answer needs.
-struct Asked {
-    /// A notification has no id and is not answered.
-    id: Option<Id>,
-    method: String,
-    since: Instant,
 }
 
 impl InFlight {
@@ -64,18 +58,20 @@ impl InFlight {
     }
 
     /// Moves every request on as far as it goes without waiting, and answers those that are done.
-    /// True if a request was answered: others may move on for it.
+    /// True if there is more to do at once: others may move on for a request that was answered.
     pub fn turn(&mut self, now: Instant, session: &mut Session) -> bool {
         let before = self.requests.len();
+        // First, since they send less than they could: the others would leave them no room.
+        let followed = self.followers.turn(now, session);
         self.turn_logs(now, session);
         self.turn_snapshots(now, session);
-        self.requests.len() < before
+        followed || self.requests.len() < before
     }
 
     /// When the next turn is due even if no child says anything.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let logs = self.requests.iter().filter_map(|running| Some(running.logs()?.deadline(now)));
-        logs.chain(self.snapshots.deadline()).min()
+        logs.chain(self.snapshots.deadline()).chain(self.followers.deadline(now)).min()
     }
 
     fn turn_logs(&mut self, now: Instant, session: &mut Session) {
@@ -123,11 +119,6 @@ impl InFlight {
     }
 }
 
-/// Answers a request that was not started.
-pub fn refuse(request: Request, now: Instant, session: &mut Session, error: Error) {
-    Asked::new(request, now).answer(now, session, Err(error));
-}
-
 impl Running {
     fn logs(&self) -> Option<&LogsFetch> {
         match &self.work {
@@ -139,33 +130,6 @@ impl Running {
     /// The request of the highest rank reads on when memory is short.
     fn rank(&self, now: Instant) -> Option<Rank> {
         self.logs().map(|logs| logs.rank(now))
-    }
-}
-
-impl Asked {
-    fn new(request: Request, now: Instant) -> Asked {
-        Asked { id: request.id, method: request.method, since: now }
-    }
-
-    /// Sends the answer, unless this is a notification, and logs the request: method, duration,
-    /// outcome.
-    fn answer(self, now: Instant, session: &mut Session, outcome: Outcome) {
-        let took = now.saturating_duration_since(self.since).as_millis();
-        // The name of a method that does not exist may hold anything.
-        let method: String = self.method.escape_debug().take(64).collect();
-        let message = match outcome {
-            Ok(Answer { message, summary, detail, level }) => {
-                log::log!(target: PEER, level, "{method}: {summary} in {took} ms{detail}");
-                message
-            }
-            Err(error) => {
-                log::info!(target: PEER, "{method}: failed in {took} ms: {error}");
-                rpc::error(self.id.as_ref(), &error).into()
-            }
-        };
-        if self.id.is_some() {
-            session.send(message);
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::requests::dispatch::{Started, dispatch};
+use crate::requests::refuse;
 use crate::requests::tests::{PATIENCE, World, request};
 use crate::run::tests::alone;
 
@@ -14,7 +15,11 @@ fn start(world: &mut World, in_flight: &mut InFlight, text: &str) {
     let (request, context) = (request(text), world.context());
     match dispatch(&request, context, in_flight, false) {
         Ok(Started::Work(work)) => in_flight.add(request, work, context.now),
+        Ok(Started::Follow(follow)) => in_flight.followers.add(request, *follow, context.now),
         Ok(Started::Upgrade(_)) => panic!("not of this session"),
+        Ok(Started::Done(answer)) => {
+            Asked::new(request, context.now).answer(context.now, &mut world.session, Ok(answer));
+        }
         Err(error) => refuse(request, context.now, &mut world.session, error),
     }
 }

@@ -6,7 +6,6 @@
 //! end of file: a grandchild may hold the pipes for ever.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -44,12 +43,13 @@ pub struct Children {
     waiter: Rc<Waiter>,
     /// The processes of jobs, reaped together: as process 1 of a container the agent also has to
     /// reap processes that it never started.
-    leaders: RefCell<HashMap<Pid, Leader>>,
+    leaders: RefCell<Vec<Leader>>,
     environment: Vec<(String, String)>,
 }
 
 /// A job's process, the leader of its group.
 struct Leader {
+    pid: Pid,
     status: Option<ExitStatus>,
     /// Whether the group still has to be killed.
     has_group: bool,
@@ -96,7 +96,7 @@ pub enum Surroundings<'a> {
 
 impl Children {
     pub fn new(waiter: Rc<Waiter>, environment: Vec<(String, String)>) -> Rc<Children> {
-        let leaders = RefCell::new(HashMap::new());
+        let leaders = RefCell::default();
         Rc::new(Children { waiter, leaders, environment })
     }
 
@@ -128,7 +128,8 @@ impl Children {
             .process_group(0)
             .spawn()?;
         let pid = Pid::from_child(&child);
-        self.leaders.borrow_mut().insert(pid, Leader { status: None, has_group: true });
+        self.forget(pid);
+        self.leaders.borrow_mut().push(Leader { pid, status: None, has_group: true });
         let pipes =
             [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
         let mut job = Job { children: Rc::clone(self), pid, pipes, deadline, listening: false };
@@ -196,23 +197,28 @@ impl Children {
         }
         let mut leaders = self.leaders.borrow_mut();
         // The group's number is certain only until its leader is reaped.
-        for (pid, leader) in leaders.iter_mut() {
+        for leader in leaders.iter_mut() {
             let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-            if leader.has_group && matches!(waitid(WaitId::Pid(*pid), how), Ok(Some(_))) {
-                leader.end_group(*pid);
+            if leader.has_group && matches!(waitid(WaitId::Pid(leader.pid), how), Ok(Some(_))) {
+                leader.end_group();
             }
         }
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if let Some(leader) = leaders.get_mut(&pid) {
+            if let Some(leader) = leaders.iter_mut().find(|leader| leader.pid == pid) {
                 // It may have ended since the loop above.
-                leader.end_group(pid);
+                leader.end_group();
                 leader.status = Some(ExitStatus::from_raw(status.as_raw()));
             }
         }
     }
 
-    fn status(&self, pid: Pid) -> Option<ExitStatus> {
-        self.leaders.borrow().get(&pid)?.status
+    /// What `change` makes of the leader with this number, if there is one.
+    fn leader<T>(&self, pid: Pid, change: impl FnOnce(&mut Leader) -> T) -> Option<T> {
+        self.leaders.borrow_mut().iter_mut().find(|leader| leader.pid == pid).map(change)
+    }
+
+    fn forget(&self, pid: Pid) {
+        self.leaders.borrow_mut().retain(|leader| leader.pid != pid);
     }
 }
 
@@ -231,10 +237,10 @@ fn proxies_without_user(added: &[(String, String)]) -> Vec<(String, String)> {
 }
 
 impl Leader {
-    fn end_group(&mut self, pid: Pid) {
+    fn end_group(&mut self) {
         if std::mem::take(&mut self.has_group) {
             // An error means that the group is gone already.
-            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = kill_process_group(self.pid, Signal::KILL);
         }
     }
 }
@@ -247,9 +253,7 @@ impl Job {
     /// The group is not killed at the job's end. For a command that starts a service: OpenRC's
     /// supervisor stays in the command's group.
     pub fn leave_group(&mut self) {
-        if let Some(leader) = self.children.leaders.borrow_mut().get_mut(&self.pid) {
-            leader.has_group = false;
-        }
+        self.children.leader(self.pid, |leader| leader.has_group = false);
     }
 
     /// Whether output wakes the loop. If not, the child's output waits in its pipes.
@@ -268,12 +272,22 @@ impl Job {
     }
 
     /// Hands a bounded amount of output to `sink`, and says where the job stands.
-    pub fn turn(&mut self, now: Instant, mut sink: impl FnMut(Pipe, &[u8])) -> Progress {
+    pub fn turn(&mut self, now: Instant, sink: impl FnMut(Pipe, &[u8])) -> Progress {
+        self.turn_within(now, TURN, sink)
+    }
+
+    /// As [`Job::turn`]: of each pipe about `limit` bytes at most.
+    pub fn turn_within(
+        &mut self,
+        now: Instant,
+        limit: usize,
+        mut sink: impl FnMut(Pipe, &[u8]),
+    ) -> Progress {
         // Before the pipes are read: all that a reaped process wrote is in them by now.
-        let status = self.children.status(self.pid);
+        let status = self.children.leader(self.pid, |leader| leader.status).flatten();
         let mut drained = true;
         for (index, pipe) in [Pipe::Stdout, Pipe::Stderr].into_iter().enumerate() {
-            drained &= self.drain(index, |bytes| sink(pipe, bytes));
+            drained &= self.drain(index, limit, |bytes| sink(pipe, bytes));
         }
         match status {
             Some(status) if drained => Progress::Ended(status),
@@ -285,17 +299,18 @@ impl Job {
         }
     }
 
-    /// Reads one pipe until it would block or a turn's bytes were read. True if nothing is left.
-    fn drain(&mut self, index: usize, mut sink: impl FnMut(&[u8])) -> bool {
+    /// Reads one pipe until it would block or `limit` bytes were read. True if nothing is left.
+    fn drain(&mut self, index: usize, limit: usize, mut sink: impl FnMut(&[u8])) -> bool {
         let mut buffer = [0; 16 * 1024];
+        let piece = limit.min(buffer.len());
         let mut taken = 0;
         while let Some(pipe) = &self.pipes[index] {
-            match rustix::io::read(pipe, &mut buffer) {
+            match rustix::io::read(pipe, &mut buffer[..piece]) {
                 Ok(0) => self.pipes[index] = None,
                 Ok(count) => {
                     sink(&buffer[..count]);
                     taken += count;
-                    if taken >= TURN {
+                    if taken >= limit {
                         return false;
                     }
                 }
@@ -308,16 +323,14 @@ impl Job {
     }
 
     fn end_group(&mut self) {
-        if let Some(leader) = self.children.leaders.borrow_mut().get_mut(&self.pid) {
-            leader.end_group(self.pid);
-        }
+        self.children.leader(self.pid, Leader::end_group);
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
         self.end_group();
-        self.children.leaders.borrow_mut().remove(&self.pid);
+        self.children.forget(self.pid);
     }
 }
 

@@ -103,7 +103,16 @@ impl Id {
         self.0.get()
     }
 
-    fn from_raw(raw: &RawValue) -> Result<Id, &'static str> {
+    /// Whether both are one id: strings of the same text, however it is escaped, or numbers of the
+    /// same bytes, since no type holds every number.
+    pub fn is(&self, other: &Id) -> bool {
+        let text = |id: &Id| string(&id.0);
+        self.json() == other.json() || text(self).is_some_and(|own| text(other) == Some(own))
+    }
+
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_raw(raw: &RawValue) -> Result<Id, &'static str> {
         match raw.get().as_bytes() {
             [b'"' | b'-' | b'0'..=b'9', ..] if raw.get().len() <= ID_LIMIT => {
                 Ok(Id(raw.to_owned()))

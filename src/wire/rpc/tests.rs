@@ -29,6 +29,21 @@ fn ids_come_back_byte_for_byte() {
 }
 
 #[test]
+fn ids_are_the_same_by_text_or_by_the_bytes_of_a_number() {
+    let id = |json: &str| Id::from_raw(&RawValue::from_string(json.to_owned()).unwrap()).unwrap();
+    for (one, other) in
+        [(r#""a/b""#, r#""\u0061\/b""#), ("1e2", "1e2"), (r#""\ud800""#, r#""\ud800""#)]
+    {
+        assert!(id(one).is(&id(other)) && id(other).is(&id(one)), "{one} {other}");
+    }
+    for (one, other) in
+        [("1", "2"), ("1", "1.0"), ("1e2", "100"), ("1", r#""1""#), (r#""a""#, r#""A""#)]
+    {
+        assert!(!id(one).is(&id(other)) && !id(other).is(&id(one)), "{one} {other}");
+    }
+}
+
+#[test]
 fn a_request_without_an_id_is_a_notification() {
     let request = request_of(r#" {"method":"m","jsonrpc":"2.0","params":null} "#);
     assert!(request.id.is_none());

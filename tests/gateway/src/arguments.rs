@@ -16,6 +16,7 @@ use crate::access::tokens::Command;
 use crate::agents::register::InstanceId;
 use crate::check;
 use crate::gateway::Clocks;
+use crate::net::hosts::Hosts;
 use crate::net::places::Limits;
 use crate::net::tls;
 
@@ -47,6 +48,8 @@ usage: gateway [OPTIONS]
   --heartbeat SECS    drop an agent that has not pinged for this long (40; 0: never)
   --connections N     take at most N connections (25000)
   --per-address N     take at most N connections from one address (12000)
+  --host NAME         a name by which MCP clients call this gateway, repeatable (beside localhost,
+                      127.0.0.1, [::1] and those of --cert-name)
   --log LEVEL         on standard error: error, warn, info, debug (warn)
   --no-stdin          take no commands; the end of standard input does not end the gateway
   --help              this
@@ -81,6 +84,7 @@ pub struct Arguments {
     pub tls: Option<tls::Settings>,
     pub clocks: Clocks,
     pub limits: Limits,
+    pub hosts: Hosts,
     pub log: Level,
     pub stdin: bool,
 }
@@ -97,6 +101,7 @@ struct Options {
     tls: tls::Settings,
     clocks: Clocks,
     limits: Limits,
+    hosts: Vec<String>,
     log: Option<Level>,
     no_stdin: bool,
 }
@@ -132,6 +137,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Parsed, lexopt::Error> {
             Long("heartbeat") => options.clocks.heartbeat = parser.value()?.parse_with(period)?,
             Long("connections") => options.limits.all = parser.value()?.parse()?,
             Long("per-address") => options.limits.of_address = parser.value()?.parse()?,
+            Long("host") => options.hosts.push(parser.value()?.string()?),
             Long("log") => options.log = Some(parser.value()?.parse()?),
             Long("no-stdin") => options.no_stdin = true,
             Long("help") | Short('h') => return Ok(Parsed::Help),
@@ -159,6 +165,7 @@ impl Options {
         let hash = |secret: Option<String>| secret.map(|secret| Hash::of(&secret));
         Ok(Arguments {
             data: self.data,
+            hosts: Hosts::new(self.tls.names.iter().chain(&self.hosts)),
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             page: self.page,
             given: Given { agent_token: hash(agent_token), api_key: hash(api_key) },

@@ -45,10 +45,10 @@ impl Moment {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// As RFC 3339 writes it. A time before 1970 is taken as 1970.
     pub fn parse(text: &str) -> Option<Moment> {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        let millis = i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()?;
-        RANGE.contains(&millis).then_some(Moment(millis))
+        i64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok().map(Moment::from_millis)
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
             assert_eq!(Moment::parse(&moment.to_string()), Some(moment), "{moment}");
         }
         assert_eq!(Moment::parse("2026-01-01T01:00:00.5+01:00").unwrap().millis() % 1000, 500);
-        assert_eq!(Moment::parse("1969-12-31T23:59:59Z"), None);
+        assert_eq!(Moment::parse("1969-12-31T23:59:59Z"), Some(Moment::from_secs(0)));
         assert_eq!(Moment::parse("yesterday"), None);
     }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::access::scope::Scopes;
 use crate::agents::calls::CallError;
 use crate::agents::register::InstanceId;
 use crate::agents::registry::Unreachable;
@@ -21,6 +22,7 @@ use crate::agents::view::Instance;
 use crate::clock::Moment;
 use crate::gateway::{Gateway, Refusal};
 use crate::output;
+use crate::page;
 
 const HELP: &[&str] = &[
     "instances                                 all that is known of every instance",
@@ -36,6 +38,8 @@ const HELP: &[&str] = &[
     "mute on|off                               read nothing, send nothing unasked, not even pongs",
     "refuse-register on|off                    answer register with an error",
     "refuse-upgrade STATUS [RETRY-AFTER]|off   answer WebSocket upgrades with an HTTP status",
+    "sign-in-link [SCOPES]                     a URL of the page that signs in once, within 10 min",
+    "sign-out-all                              end all sessions of the page",
     "quit                                      close every session with 1001, and end",
 ];
 
@@ -148,9 +152,25 @@ fn start(gateway: &Arc<Gateway>, line: &str) -> Result<Step, String> {
             *gateway.switches.refuse_upgrade.lock() = Some(Refusal { status, retry_after });
             done()
         }
+        ["sign-in-link"] => sign_in_link(gateway, Scopes::all()),
+        ["sign-in-link", scopes] => sign_in_link(gateway, scopes.parse()?),
+        ["sign-out-all"] => {
+            let gateway = gateway.clone();
+            Ok(wait(async move {
+                let ended = gateway.access.sign_all_out().await;
+                let failed = |_| json!({"message": "the store can't be written; try again"});
+                ended.map(|()| json!({"ok": true})).map_err(failed)
+            }))
+        }
         ["quit"] => Ok(Step::Quit),
         _ => Err(format!("not a command, or not its arguments: {line:?}; see help")),
     }
+}
+
+fn sign_in_link(gateway: &Gateway, scopes: Scopes) -> Result<Step, String> {
+    let base = gateway.url.get().ok_or("the gateway does not listen yet; try again")?;
+    let code = gateway.access.sign_in_code(scopes).ok_or("the kernel gives no random bytes")?;
+    Ok(Step::Done(json!({"url": format!("{base}{}", page::sign_in_link(&code))})))
 }
 
 fn instances(gateway: &Gateway) -> Value {

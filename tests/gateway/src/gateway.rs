@@ -1,8 +1,8 @@
 //! What every part of the gateway shares: the agents, the store, who may do what, the clocks, and the
 //! switches that tests turn by command.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -11,10 +11,14 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access::Access;
 use crate::agents::registry::Registry;
+use crate::page::live::Live;
+use crate::page::stream::Streams;
 use crate::store::Store;
 
 /// Each may keep 1 MiB of lines waiting.
 const FOLLOWERS: usize = 256;
+/// Each keeps 1 MiB of matches at most.
+const SEARCHERS: usize = 16;
 const EVENT_READERS: usize = 512;
 
 pub struct Gateway {
@@ -25,10 +29,17 @@ pub struct Gateway {
     pub switches: Switches,
     /// One permit for each container that may be followed at once.
     pub followers: Arc<Semaphore>,
+    /// One for each search in a log.
+    pub searchers: Arc<Semaphore>,
     /// One for each reader of live events.
     pub event_readers: Arc<Semaphore>,
     /// Set once, at the end; each session holds a receiver for as long as it lives.
     pub ending: watch::Sender<bool>,
+    /// What every page says of the fleet.
+    pub live: Live,
+    pub streams: Streams,
+    /// Of the page, as this machine reaches it; known once the gateway listens.
+    pub url: OnceLock<String>,
 }
 
 /// How often things are due; `None` is never.
@@ -77,8 +88,12 @@ impl Gateway {
             clocks,
             switches,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            searchers: Arc::new(Semaphore::new(SEARCHERS)),
             event_readers: Arc::new(Semaphore::new(EVENT_READERS)),
             ending,
+            live: Live::default(),
+            streams: Streams::default(),
+            url: OnceLock::new(),
         })
     }
 

@@ -5,6 +5,8 @@
 //! ```text
 //! agent ── /api/daemon ──> agents/   sessions, the fleet's state, requests to agents
 //! REST  ── /api/…      ──> api/      handlers, problems, the description of all paths
+//! people ─ /           ──> page/     the fleet to look at, signed in by a key
+//! MCP   ── /mcp        ──> mcp/      tools for assistants, which only read
 //!                          access/   API keys, agent tokens, scopes
 //!                          store/    SQLite: instances, events, history, keys
 //!                          net/      TCP, TLS, limits of connections
@@ -25,7 +27,9 @@ pub mod check;
 pub mod clock;
 pub mod commands;
 pub mod gateway;
+pub mod mcp;
 pub mod net;
 pub mod output;
+pub mod page;
 pub mod run;
 pub mod store;

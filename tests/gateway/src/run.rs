@@ -6,6 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{interval, timeout};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::access::Access;
 use crate::agents::events::{Event, What};
@@ -15,6 +19,7 @@ use crate::arguments::Arguments;
 use crate::clock::Moment;
 use crate::commands;
 use crate::gateway::Gateway;
+use crate::net::descriptors;
 use crate::net::places::Places;
 use crate::net::serve::Listener;
 use crate::net::tls;
@@ -32,12 +37,8 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     // First of all: a signal sent while the gateway starts must end it as cleanly as a later one.
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    tracing_subscriber::fmt()
-        .with_max_level(arguments.log)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .init();
+    log(arguments.log);
+    descriptors::raise(arguments.limits.all);
 
     let tls = match &arguments.tls {
         Some(settings) => Some(tls::server_config(settings)?),
@@ -59,14 +60,15 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     let access = Access::new(store.clone(), arguments.given);
     let gateway = Gateway::new(agents, store.clone(), access, arguments.clocks);
     tokio::spawn(keep_house(gateway.clone()));
+    let url = format!("{http}://localhost:{}", address.port());
+    let _ = gateway.url.set(page_url.clone().unwrap_or_else(|| url.clone()));
     output::event(
         "listening",
         json!({"address": address.to_string(),
                "url": format!("{ws}://localhost:{}/api/daemon", address.port()),
-               "api": format!("{http}://localhost:{}", address.port()),
-               "page": page_url}),
+               "api": url, "page": page_url}),
     );
-    let router = api::router(gateway.clone());
+    let router = api::router(gateway.clone(), arguments.hosts);
     let places = Places::new(arguments.limits);
     if let Some(page) = page {
         tokio::spawn(page.serve(router.clone(), places.clone()));
@@ -82,6 +84,19 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     let _ = timeout(END_PATIENCE, gateway.end()).await;
     store.end();
     Ok(())
+}
+
+fn log(level: Level) {
+    // The MCP library logs what clients send and what it answers: the lines of containers too.
+    let levels = Targets::new().with_default(level).with_target("rmcp", Level::ERROR);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .finish()
+        .with(levels)
+        .init();
 }
 
 async fn keep_house(gateway: Arc<Gateway>) {

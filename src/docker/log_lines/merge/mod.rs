@@ -13,6 +13,9 @@ use crate::host::timestamp::Timestamp;
 /// A little under 16 KiB: with the allocator's bookkeeping a block fits musl's size class of 16 KiB.
 const BLOCK: usize = 16_000;
 
+/// A list of more entries is freed once it is empty.
+const SPARE: usize = 64;
+
 /// Lines waiting to be sent, oldest first. At the same time standard output goes first. Each lane
 /// keeps its own order, even if its clock was set back.
 ///
@@ -66,6 +69,19 @@ impl Merge {
     /// Bytes of the waiting lines as the elements of a JSON array, with commas, without brackets.
     pub fn encoded_len(&self) -> usize {
         (self.stdout.bytes.len + self.stderr.bytes.len + self.len()).saturating_sub(1)
+    }
+
+    /// The latest time that a line of this lane has had so far.
+    pub fn latest(&self, lane: Lane) -> Option<Timestamp> {
+        match lane {
+            Lane::Stdout => self.stdout.latest,
+            Lane::Stderr => self.stderr.latest,
+        }
+    }
+
+    /// The time of the oldest line.
+    pub fn oldest_time(&self) -> Option<Timestamp> {
+        self.oldest().map(|(time, _)| time)
     }
 
     pub fn is_over_limit(&self) -> bool {
@@ -178,7 +194,11 @@ impl Pending {
     }
 
     fn pop(&mut self) -> Option<usize> {
-        self.entries.pop_front().map(|entry| entry.len)
+        let entry = self.entries.pop_front()?;
+        if self.entries.is_empty() && self.entries.capacity() > SPARE {
+            self.entries = VecDeque::new();
+        }
+        Some(entry.len)
     }
 
     fn held(&self) -> usize {

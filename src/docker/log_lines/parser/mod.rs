@@ -69,6 +69,12 @@ impl LaneParser {
         }
     }
 
+    /// Whether a line in pieces is not complete. It may never be: of such a line, some of docker's log
+    /// drivers forget the newline.
+    pub fn is_in_pieces(&self) -> bool {
+        self.open.bytes.len() > PIECE
+    }
+
     /// Docker's own last lines, up to 2 KiB, each with a newline.
     pub fn complaint(&self) -> &str {
         &self.complaint

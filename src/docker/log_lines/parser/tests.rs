@@ -297,10 +297,14 @@ proptest! {
                 let expected: String = line.chunks(PIECE).flat_map(|piece| piece.utf8_chunks().map(|chunk| {
                     chunk.valid().to_string() + &"\u{fffd}".repeat(chunk.invalid().len())
                 }).collect::<Vec<_>>()).collect();
+                let with_returns = expected.len();
                 let expected = expected.trim_end_matches('\r');
                 let end = expected.floor_char_boundary(TEXT_LIMIT);
                 prop_assert_eq!(text, expected[..end].trim_end_matches('\r'));
-                prop_assert_eq!(*cut, expected.len() > TEXT_LIMIT);
+                // Where only carriage returns are beyond the limit, docker's last stamp may be behind
+                // them, which is not seen as a stamp there.
+                prop_assert!(*cut || expected.len() <= TEXT_LIMIT);
+                prop_assert!(!*cut || with_returns > TEXT_LIMIT);
             }
         }
     }

@@ -28,6 +28,8 @@ struct Members {
     since: Since,
     #[serde(default)]
     stream: bool,
+    #[serde(default)]
+    follow: bool,
 }
 
 struct Lines(u32);
@@ -39,13 +41,13 @@ impl Params {
     /// # Errors
     /// [`rpc::Code::InvalidParams`].
     pub fn parse(params: Option<&RawValue>) -> Result<Params, Error> {
-        let Members { container, lines, since, stream } = rpc::params(params)?;
+        let Members { container, lines, since, stream, follow } = rpc::params(params)?;
         if !docker::is_container_name(&container) {
             let rule = "a name or id is at most 128 of letters, digits, _, . and -, a letter or digit first";
             let message = format!("invalid params: container: {rule}");
             return Err(Error::new(rpc::Code::InvalidParams, message));
         }
-        let range = LogsRange { lines: lines.0, since: since.0 };
+        let range = LogsRange { lines: lines.0, since: since.0, follow };
         Ok(Params { container, range, stream })
     }
 }
@@ -108,6 +110,7 @@ mod tests {
     fn members_have_defaults_and_unknown_members_are_ignored() {
         for members in ["", r#","tail":7,"grep":{"for":["x"]}"#] {
             let Params { container, range, stream } = parse(members).unwrap();
+            assert!(!range.follow);
             assert_eq!((&*container, range.lines, range.since, stream), ("web", 100, None, false));
         }
     }

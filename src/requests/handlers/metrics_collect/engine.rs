@@ -2,7 +2,6 @@
 //! processes at most, however many containers there are.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::process::ExitStatus;
 use std::rc::Rc;
@@ -21,7 +20,7 @@ const STDERR: usize = 256 * 1024;
 /// What docker has said. A part that is missing has its reason.
 pub struct Containers {
     pub count: Result<usize, String>,
-    pub health: Result<BTreeMap<String, Health>, String>,
+    pub health: Result<Vec<(String, Health)>, String>,
     pub all: Result<Vec<Container>, String>,
     /// Why `all` lacks some of those that don't run.
     pub lack: Option<String>,
@@ -120,7 +119,7 @@ impl Engine {
     fn inspect(&self, listed: Listed, deadline: Instant) -> ControlFlow<Containers, Step> {
         let (program, count) = (&self.program, listed.count);
         if listed.running.is_empty() && listed.others.is_empty() {
-            let nothing = Inspected { health: BTreeMap::new(), containers: Some(Vec::new()) };
+            let nothing = Inspected { health: Vec::new(), containers: Some(Vec::new()) };
             return Break(Containers::of(0, Ok(nothing), None));
         }
         if listed.running.len() < count {

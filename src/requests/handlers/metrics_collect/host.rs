@@ -1,11 +1,9 @@
 //! The machine's part of a snapshot: uptime, load, swap and the disks. All of it is read at once;
 //! nothing of it can hang.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
-use super::parts::Errors;
+use super::parts::{Errors, Object};
 use crate::host::mounts;
 use crate::host::usage;
 
@@ -22,7 +20,7 @@ pub struct Host {
     /// `None` also where there is no swap.
     swap_pct: Option<f64>,
     /// By mount point.
-    disks: Option<BTreeMap<String, Disk>>,
+    disks: Option<Object<String, Disk>>,
 }
 
 #[derive(Serialize)]
@@ -44,7 +42,7 @@ impl Host {
     }
 }
 
-fn disks(errors: &mut Errors) -> Option<BTreeMap<String, Disk>> {
+fn disks(errors: &mut Errors) -> Option<Object<String, Disk>> {
     const PART: &str = "host.disks";
     let mounts = errors.note(PART, mounts::read())?;
     let mut points = mounts::disks(&mounts);
@@ -60,5 +58,5 @@ fn disks(errors: &mut Errors) -> Option<BTreeMap<String, Disk>> {
         };
         (point.to_string_lossy().into_owned(), disk)
     });
-    Some(disks.collect())
+    Some(Object(disks.collect()))
 }

@@ -1,9 +1,7 @@
 //! What all parts of a snapshot have in common: a missing part has its reason, and all parts
 //! together have to fit into a message.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::wire::rpc;
 
@@ -15,15 +13,20 @@ pub const TOO_LARGE: &str = "it would not fit a message of 1 MiB; too many conta
 /// By the part's name, why it is missing.
 #[derive(Default, Serialize)]
 #[serde(transparent)]
-pub struct Errors(BTreeMap<&'static str, String>);
+pub struct Errors(Object<&'static str, String>);
+
+/// An object in JSON, its members in this order. Each kind of map would take some kB of the binary.
+pub struct Object<K, V>(pub Vec<(K, V)>);
 
 impl Errors {
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.0.is_empty()
     }
 
     pub fn add(&mut self, part: &'static str, reason: impl ToString) {
-        self.0.insert(part, reason.to_string());
+        let Object(reasons) = &mut self.0;
+        reasons.retain(|(known, _)| *known != part);
+        reasons.push((part, reason.to_string()));
     }
 
     /// The value of a part, if it could be read; else notes why not.
@@ -34,10 +37,10 @@ impl Errors {
     /// For the log: which parts are missing, and why. Empty if the snapshot is complete.
     pub fn missing(&self) -> String {
         let mut missing: Vec<(String, &str)> = Vec::new();
-        for (&part, reason) in &self.0 {
+        for (part, reason) in &self.0.0 {
             match missing.last_mut() {
                 Some((parts, last)) if last == reason => *parts = format!("{parts} and {part}"),
-                _ => missing.push((part.to_owned(), reason)),
+                _ => missing.push(((*part).to_owned(), reason)),
             }
         }
         let missing: Vec<String> = missing
@@ -46,6 +49,18 @@ impl Errors {
             .collect();
         let all_of_docker = "container_count and container_health and containers";
         missing.join(";").replace(all_of_docker, "container data")
+    }
+}
+
+impl<K, V> Default for Object<K, V> {
+    fn default() -> Object<K, V> {
+        Object(Vec::new())
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Object<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
@@ -77,8 +92,8 @@ mod tests {
         ];
         assert_eq!(
             missing(&all),
-            " without container_health and containers: no inspect; without cpu_pct: no /proc; \
-             without host.disks: too many; without host.load: no /proc"
+            " without container_health and containers: no inspect; without cpu_pct and host.load: \
+             no /proc; without host.disks: too many"
         );
     }
 }

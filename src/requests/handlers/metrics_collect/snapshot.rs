@@ -1,6 +1,5 @@
 //! A finished snapshot: what was read, and its JSON.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -8,7 +7,7 @@ use tungstenite::Bytes;
 
 use super::engine::Containers;
 use super::host::Host;
-use super::parts::{Errors, JSON_LIMIT, TOO_LARGE};
+use super::parts::{Errors, JSON_LIMIT, Object, TOO_LARGE};
 use crate::docker::{Container, Health};
 use crate::host::timestamp::Timestamp;
 use crate::host::usage::{self, CpuTimes};
@@ -28,7 +27,7 @@ pub struct Snapshot {
     mem_pct: Option<f64>,
     disk_pct: Option<f64>,
     container_count: Option<usize>,
-    container_health: Option<BTreeMap<String, Health>>,
+    container_health: Option<Object<String, Health>>,
     containers: Option<Vec<Container>>,
     host: Host,
     collected_at: String,
@@ -103,7 +102,7 @@ impl Snapshot {
             mem_pct: memory.map(usage::one_decimal),
             disk_pct: disk.map(|space| usage::one_decimal(space.used_percent)),
             container_count: errors.note("container_count", docker.count),
-            container_health: errors.note("container_health", docker.health),
+            container_health: errors.note("container_health", docker.health).map(Object),
             containers: errors.note("containers", docker.all),
             host: Host::read(&mut errors),
             collected_at: Timestamp::now().to_string(),

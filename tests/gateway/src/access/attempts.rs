@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::net::network;
+
 /// Failures that an address may have at once.
 const BURST: u32 = 20;
 /// After which it may have one more.
@@ -43,14 +45,6 @@ impl Attempts {
         *at = (*at).max(now) + EACH;
         // However often it fails, it waits no longer than for one more attempt.
         *at = (*at).min(now + EACH * BURST);
-    }
-}
-
-/// Whoever has an IPv6 address has all of its /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
     }
 }
 

@@ -7,8 +7,10 @@
 
 pub mod agent;
 mod attempts;
+mod codes;
 pub mod scope;
 pub mod secret;
+pub mod session;
 pub mod tokens;
 
 use std::net::IpAddr;
@@ -20,8 +22,10 @@ use crate::agents::register::InstanceId;
 use crate::store::Store;
 use agent::AgentIdentity;
 use attempts::Attempts;
+use codes::Codes;
 use scope::Scopes;
 use secret::{Hash, Kind, id_of};
+use session::Session;
 
 /// Who uses the API.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub struct Identity {
     pub key_id: Option<String>,
     pub name: String,
     pub scopes: Scopes,
+    /// Of the page, where the cookie proves who it is.
+    pub session: Option<Session>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -55,6 +61,7 @@ pub struct Access {
     /// Apart: an agent with a bad token locks nobody out of the page.
     agent_attempts: Attempts,
     api_attempts: Attempts,
+    codes: Codes,
 }
 
 /// What was found about a presented secret.
@@ -67,8 +74,8 @@ struct Found {
 
 impl Access {
     pub fn new(store: Store, given: Given) -> Access {
-        let (agent_attempts, api_attempts) = Default::default();
-        Access { store, given, agent_attempts, api_attempts }
+        let (agent_attempts, api_attempts, codes) = Default::default();
+        Access { store, given, agent_attempts, api_attempts, codes }
     }
 
     pub async fn agent(&self, peer: IpAddr, presented: &str) -> Result<AgentIdentity, Denied> {
@@ -89,7 +96,7 @@ impl Access {
             Some(_) => found.scopes.parse().unwrap_or_default(),
             None => Scopes::all(),
         };
-        Ok(Identity { key_id: found.key_id, name: found.name, scopes })
+        Ok(Identity { key_id: found.key_id, name: found.name, scopes, session: None })
     }
 
     /// Changes when keys may have been revoked: whoever is connected for long asks again then.
@@ -102,7 +109,23 @@ impl Access {
     }
 
     pub async fn is_allowed(&self, identity: &Identity) -> bool {
-        self.is_live(identity.key_id.as_deref()).await
+        match &identity.session {
+            Some(session) => self.is_signed_in(session).await,
+            None => self.is_live(identity.key_id.as_deref()).await,
+        }
+    }
+
+    /// Returns when this identity may do nothing any more.
+    pub async fn until_refused(&self, identity: &Identity) {
+        let mut revoked = self.revocations();
+        let mut signed_out = self.store.signed_out();
+        while self.is_allowed(identity).await {
+            tokio::select! {
+                changed = revoked.changed() => if changed.is_err() { return },
+                changed = signed_out.changed() => if changed.is_err() { return },
+                () = session::expiry(identity.session.as_ref()) => {}
+            }
+        }
     }
 
     /// A store that can't be read throws nobody out.

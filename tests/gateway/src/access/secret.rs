@@ -53,6 +53,13 @@ impl New {
     }
 }
 
+/// A secret without an id: a session's, or that of a sign-in link.
+pub fn random() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(BASE32_NOPAD.encode(&bytes).to_lowercase())
+}
+
 /// Of a secret of this kind; `None`: it is none.
 pub fn id_of(kind: Kind, presented: &str) -> Option<&str> {
     let (id, secret) = presented.strip_prefix(kind.prefix())?.split_once('_')?;

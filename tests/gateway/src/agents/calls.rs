@@ -36,6 +36,8 @@ pub enum CallError {
     Busy,
     #[error("too many followers on this gateway; try again later")]
     TooManyFollowers,
+    #[error("too many searches on this gateway; try again later")]
+    TooManySearches,
     #[error("the agent of version {version} can't do this: it lacks {capability}")]
     TooOld { version: String, capability: &'static str },
     #[error("an upgrade to {0} is going on")]

@@ -76,8 +76,14 @@ pub async fn daemon(
         })
 }
 
+/// Of two headers neither counts: a proxy may have looked at the other.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(secret)
 }
 
 fn refused(peer: Peer, status: StatusCode, retry_after: Option<u64>) -> Response {

@@ -17,10 +17,13 @@ const CAPABILITIES: usize = 32;
 const ROLL_BACKS: usize = 8;
 const REASON_LIMIT: usize = 1024;
 
-/// The name of a VM: 1 to 256 bytes without control characters.
+/// The name of a VM: 1 to 256 characters, none of them a control character.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, ToSchema)]
 #[serde(try_from = "String")]
-#[schema(value_type = String, min_length = 1, max_length = 256)]
+#[schema(
+    value_type = String, min_length = 1, max_length = 256, example = "web-1",
+    pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]+$",
+)]
 pub struct InstanceId(Arc<str>);
 
 impl InstanceId {
@@ -33,8 +36,9 @@ impl TryFrom<String> for InstanceId {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<InstanceId, &'static str> {
-        let fits = (1..=TEXT_LIMIT).contains(&text.len()) && !text.chars().any(char::is_control);
-        let wrong = "an instance id has 1 to 256 bytes and no control characters";
+        let fits = (1..=TEXT_LIMIT).contains(&text.chars().count());
+        let fits = fits && !text.chars().any(char::is_control);
+        let wrong = "an instance id has 1 to 256 characters and no control characters";
         fits.then(|| InstanceId(text.into())).ok_or(wrong)
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::health::{Health, Troubles};
 use crate::clock::Moment;
 
 /// An agent may send 1 MiB. What is kept of each instance is less.
@@ -16,6 +17,8 @@ pub struct Snapshot {
     pub at: Moment,
     pub text: Box<RawValue>,
     pub point: Point,
+    /// What is wrong, found once: a page looks at all instances.
+    pub troubles: Troubles,
 }
 
 /// What history keeps of a snapshot: tenths of a per cent, and whole containers. `None` is what the
@@ -41,6 +44,7 @@ impl Snapshot {
     /// The error says what is no good about it.
     pub fn read(mut params: Value, at: Moment) -> Result<Snapshot, String> {
         let point = point(&params)?;
+        let troubles = Health::read(&params).troubles(collected_at(&params).unwrap_or(at));
         let mut text = params.to_string();
         for name in LARGE_MEMBERS {
             if text.len() > LIMIT
@@ -54,13 +58,18 @@ impl Snapshot {
             return Err(format!("a snapshot of {} bytes", text.len()));
         }
         let text = RawValue::from_string(text).map_err(|error| error.to_string())?;
-        Ok(Snapshot { at, text, point })
+        Ok(Snapshot { at, text, point, troubles })
     }
 
     /// What the store has kept.
     pub fn restore(text: String, at: Moment) -> Option<Snapshot> {
         Snapshot::read(serde_json::from_str(&text).ok()?, at).ok()
     }
+}
+
+/// By the agent's clock, as all times in it are.
+pub fn collected_at(params: &Value) -> Option<Moment> {
+    params["collected_at"].as_str().and_then(Moment::parse)
 }
 
 fn point(params: &Value) -> Result<Point, String> {

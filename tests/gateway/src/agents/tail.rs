@@ -27,6 +27,13 @@ pub struct Line {
     pub from: Option<String>,
 }
 
+impl Line {
+    /// In bytes of memory.
+    pub fn cost(&self) -> usize {
+        LINE_COST + self.ts.len() + self.text.len() + self.from.as_ref().map_or(0, String::len)
+    }
+}
+
 /// What has come since the reader looked last.
 #[derive(Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Lines {
@@ -72,13 +79,13 @@ impl Writer {
         let mut state = self.0.state.lock();
         state.dropped = state.dropped.saturating_add(dropped);
         for line in lines {
-            state.bytes += cost(&line);
+            state.bytes += line.cost();
             state.waiting.push_back(line);
         }
         while state.bytes > WAITING_BYTES
             && let Some(oldest) = state.waiting.pop_front()
         {
-            state.bytes -= cost(&oldest);
+            state.bytes -= oldest.cost();
             state.dropped += 1;
         }
         drop(state);
@@ -133,10 +140,6 @@ impl Drop for Reader {
     }
 }
 
-fn cost(line: &Line) -> usize {
-    LINE_COST + line.ts.len() + line.text.len() + line.from.as_ref().map_or(0, String::len)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +157,7 @@ mod tests {
         }
         writer.push(Vec::new(), 7);
         let taken = reader.next().await.unwrap();
-        assert!(taken.lines.iter().map(cost).sum::<usize>() <= WAITING_BYTES);
+        assert!(taken.lines.iter().map(Line::cost).sum::<usize>() <= WAITING_BYTES);
         assert!(taken.lines.len() > 1000);
         assert_eq!(taken.dropped + taken.lines.len() as u64, 100 * 1000 + 7);
         assert_eq!(taken.lines.last().unwrap().ts, "999", "the newest are kept");

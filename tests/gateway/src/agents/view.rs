@@ -105,7 +105,7 @@ impl Common {
 }
 
 impl Numbers {
-    fn of(snapshot: &Snapshot) -> Numbers {
+    pub fn of(snapshot: &Snapshot) -> Numbers {
         let mut values = snapshot.point.values.iter().zip(Point::SCALES);
         let mut next =
             || values.next().and_then(|(value, scale)| Some(f64::from((*value)?) / scale));

@@ -25,12 +25,12 @@ const HIGHEST_LIMIT: usize = 1000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
-    /// The oldest events after this one, the oldest first. Live: where to begin.
+    /// Only events after this one, the oldest first. Live: where to begin.
     #[param(minimum = 0)]
-    after: Option<EventId>,
-    /// The newest events before this one, the newest first. Not live.
+    after: Option<i64>,
+    /// Only events before this one: without `after` the newest first. Not live.
     #[param(minimum = 0)]
-    before: Option<EventId>,
+    before: Option<i64>,
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
 }
@@ -48,7 +48,7 @@ pub struct Events {
     get, path = "/api/events", tag = "events", security(("key" = ["read"])),
     params(EventsQuery),
     responses(
-        (status = 200, content((Events = "application/json"), (String = "text/event-stream"))),
+        (status = 200, content((Events = "application/json"), (sse::EventMessage = "text/event-stream"))),
         (status = "default", response = crate::api::Failed),
     ),
 )]
@@ -66,7 +66,7 @@ pub async fn of_fleet(
     get, path = "/api/instances/{id}/events", tag = "events", security(("key" = ["read"])),
     params(("id" = InstanceId, Path), EventsQuery),
     responses(
-        (status = 200, content((Events = "application/json"), (String = "text/event-stream"))),
+        (status = 200, content((Events = "application/json"), (sse::EventMessage = "text/event-stream"))),
         (status = "default", response = crate::api::Failed),
     ),
 )]
@@ -90,21 +90,26 @@ async fn answer(
     query: EventsQuery,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    if query.after.is_some_and(|id| id < 0) || query.before.is_some_and(|id| id < 0) {
+        return Err(Problem::invalid("after and before are ids of events, from 0 on"));
+    }
     if sse::is_accepted(headers) {
         let place = gateway.event_readers.clone().try_acquire_owned();
         let place = place.map_err(|_| Problem::busy("too many readers of live events"))?;
         let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-        let after = last.or(query.after).unwrap_or_else(|| *gateway.store.committed().borrow());
+        let committed = *gateway.store.committed().borrow();
+        // An id that is still to come is from an earlier life of a gateway that kept nothing.
+        let after = last.or(query.after).map_or(committed, |after| after.min(committed));
         return Ok(sse::events(gateway, identity, instance, after, place));
     }
     let limit = query.limit.unwrap_or(LIMIT);
     if !(1..=HIGHEST_LIMIT).contains(&limit) {
         return Err(Problem::invalid(format!("limit is 1 to {HIGHEST_LIMIT}")));
     }
-    let part = match (query.after, query.before) {
-        (Some(_), Some(_)) => return Err(Problem::invalid("after and before exclude each other")),
-        (Some(id), None) => Part::After(id),
-        (None, before) => Part::Before(before.unwrap_or(EventId::MAX)),
+    let before = query.before.unwrap_or(EventId::MAX);
+    let part = match query.after {
+        Some(after) => Part::Between(after, before),
+        None => Part::Before(before),
     };
     let events = gateway.store.events(Page { instance, part, limit }).await?;
     Ok(Json(Events { events }).into_response())

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::agents::register::InstanceId;
 use crate::clock::Moment;
 use crate::gateway::Gateway;
-use crate::store::history::{History, Range, Step};
+use crate::store::history::{History, Range, Step, gap};
 
 const DAY_SECS: i64 = 24 * 3600;
 
@@ -23,7 +23,7 @@ const DAY_SECS: i64 = 24 * 3600;
 pub struct HistoryQuery {
     /// From point to point. Default: the finest that is kept back to `from`.
     step: Option<Step>,
-    /// Default: a day before `to`.
+    /// Default: a day before `to`. A later time than `to` is taken as `to`.
     from: Option<Moment>,
     /// Default: now.
     to: Option<Moment>,
@@ -44,12 +44,14 @@ pub async fn history(
     let now = Moment::now();
     let to = query.to.unwrap_or(now);
     let from = query.from.unwrap_or(Moment::from_secs(to.secs() - DAY_SECS));
-    if from > to {
-        return Err(Problem::invalid("from is after to"));
-    }
+    let from = from.min(to);
     let reaches = |step: &Step| now.secs() - from.secs() <= step.kept_secs();
     let finest = Step::ALL.into_iter().find(reaches).unwrap_or(Step::Hour);
     let range = Range::new(query.step.unwrap_or(finest), from, to);
+    if gateway.agents.read(|fleet| fleet.get(&id).is_none()) {
+        return Err(Problem::no_instance());
+    }
     let history = gateway.store.history(id, range).await?;
-    history.map(Json).ok_or_else(Problem::no_instance)
+    // One that has just registered has no history yet, which is a gap too.
+    Ok(Json(history.unwrap_or_else(|| gap(range))))
 }

@@ -12,6 +12,7 @@ use crate::access::scope::Scope;
 use crate::agents::daemon::bearer;
 use crate::gateway::Gateway;
 use crate::net::Peer;
+use crate::page::cookie;
 
 /// Proof that whoever sent the request may do this.
 pub struct May<S> {
@@ -54,11 +55,15 @@ impl<S: Needs> FromRequestParts<Arc<Gateway>> for May<S> {
     }
 }
 
-/// By the API key in the request's header. Another way to prove who one is belongs here.
+/// By the API key in the request's header, or, for reading, by the page's cookie. A request with both is
+/// judged by its key alone.
 pub async fn identify(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Identity, Problem> {
     let Extension(peer) = Extension::<Peer>::from_request_parts(parts, gateway)
         .await
         .map_err(|_| Problem::no_key())?;
+    if let Some(session) = cookie::for_reading(parts) {
+        return Ok(gateway.access.by_session(session).await?);
+    }
     let presented = bearer(&parts.headers).ok_or_else(Problem::no_key)?;
     Ok(gateway.access.api(peer.0.ip(), presented).await?)
 }

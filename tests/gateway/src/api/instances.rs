@@ -18,6 +18,10 @@ use crate::gateway::Gateway;
 
 const LIMIT: usize = 100;
 const HIGHEST_LIMIT: usize = 1000;
+/// Of a page in bytes, about: one that would be larger ends before its limit.
+const WEIGHT: usize = 1 << 20;
+/// Of an instance.
+const LEAST: usize = 1024;
 /// Of one request's label filters.
 const FILTERS: usize = 16;
 
@@ -37,7 +41,7 @@ pub struct ListQuery {
 
 #[derive(Serialize, ToSchema)]
 pub struct Page {
-    /// In the order of their ids.
+    /// In the order of their ids: as many as the limit, or fewer where that would be over 1 MiB.
     pub instances: Vec<Summary>,
     /// `after` of the next page; null on the last.
     pub next: Option<InstanceId>,
@@ -55,7 +59,8 @@ pub async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page>, Problem> {
     let labels = query.label.iter().map(|label| label.split_once('='));
-    let labels: Option<Vec<(&str, &str)>> = labels.collect();
+    let is_named = |label: &(&str, &str)| !label.0.is_empty();
+    let labels: Option<Vec<(&str, &str)>> = labels.map(|label| label.filter(is_named)).collect();
     let labels = labels.ok_or_else(|| Problem::invalid("label is not NAME=VALUE"))?;
     let limit = query.limit.unwrap_or(LIMIT);
     if !(1..=HIGHEST_LIMIT).contains(&limit) || labels.len() > FILTERS {
@@ -94,12 +99,27 @@ pub fn page(
         };
         labels.iter().all(has)
     };
-    let mut instances: Vec<Summary> = gateway.agents.read(|fleet| {
-        let found = fleet.after(after).filter(has_labels).take(limit + 1);
-        found.map(|record| Summary::of(record, now)).collect()
+    let (mut instances, mut weight, mut more) = (Vec::new(), 0, false);
+    gateway.agents.read(|fleet| {
+        for record in fleet.after(after).filter(has_labels) {
+            weight += self::weight(record);
+            more = instances.len() == limit || (weight > WEIGHT && !instances.is_empty());
+            if more {
+                break;
+            }
+            instances.push(Summary::of(record, now));
+        }
     });
-    let more = instances.len() > limit;
-    instances.truncate(limit);
-    let next = instances.last().filter(|_| more).map(|last| last.common.id.clone());
+    let next = instances.last().filter(|_| more).map(|last: &Summary| last.common.id.clone());
     Page { instances, next }
+}
+
+/// About so many bytes of JSON: what an agent may say in length, and the rest.
+fn weight(record: &Record) -> usize {
+    let register = &record.register;
+    let labels = register.labels.iter().map(|(name, value)| name.len() + value.len());
+    let capabilities = register.capabilities.iter().map(String::len);
+    let roll_backs = register.upgrade.iter().flat_map(|upgrade| &upgrade.rolled_back);
+    let reasons = roll_backs.map(|roll_back| roll_back.reason.len() + LEAST / 4);
+    LEAST + labels.chain(capabilities).chain(reasons).sum::<usize>()
 }

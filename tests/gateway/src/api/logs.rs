@@ -30,7 +30,7 @@ use crate::gateway::Gateway;
 const LINES: u32 = 100;
 const HIGHEST_LINES: u32 = 5000;
 const NAME_LIMIT: usize = 128;
-const DEPLOY: &str = "vmkit.deploy";
+pub const DEPLOY: &str = "vmkit.deploy";
 const CONTAINER: &str = "vmkit.container";
 /// In which an agent that can't follow says so; then the stream begins.
 const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
@@ -40,7 +40,7 @@ const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
 #[into_params(parameter_in = Query)]
 pub struct InstanceLogsQuery {
     /// The container's name or id.
-    #[param(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length = 128)]
+    #[param(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length = 128, example = "web")]
     container: String,
     /// How many of the last lines.
     #[param(minimum = 1, maximum = 5000, default = 100)]
@@ -84,7 +84,7 @@ pub enum Follow {
     responses(
         (status = 200, content(
             (calls::Logs = "application/json"),
-            (String = "text/event-stream"),
+            (sse::LogMessage = "text/event-stream"),
         )),
         (status = "default", response = crate::api::Failed),
     ),
@@ -104,11 +104,11 @@ pub async fn of_instance(
 /// The same of a deploy: the container named by the labels of its instance.
 #[utoipa::path(
     get, path = "/api/deploys/{id}/logs", tag = "logs", security(("key" = ["logs"])),
-    params(("id" = String, Path, description = "The value of the label `vmkit.deploy`."), DeployLogsQuery),
+    params(("id" = String, Path, description = "The value of the label `vmkit.deploy`.", example = "shop"), DeployLogsQuery),
     responses(
         (status = 200, content(
             (calls::Logs = "application/json"),
-            (String = "text/event-stream"),
+            (sse::LogMessage = "text/event-stream"),
         )),
         (status = "default", response = crate::api::Failed),
     ),
@@ -130,7 +130,7 @@ fn is_live(follow: Option<Follow>, headers: &HeaderMap) -> bool {
     follow == Some(Follow::Yes) || (follow.is_none() && sse::is_accepted(headers))
 }
 
-fn log_query(
+pub fn log_query(
     container: String,
     lines: Option<u32>,
     since: Option<String>,

@@ -5,24 +5,25 @@
 //! - `instances`, `history`, `logs`, `upgrade`, `events` the paths; `sse` live streams
 
 mod events;
-mod extract;
+pub mod extract;
 mod history;
 pub mod identity;
 pub mod instances;
 pub mod logs;
 pub mod problem;
-mod sse;
-mod upgrade;
+pub mod sse;
+pub mod upgrade;
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::StatusCode;
-use axum::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
-use axum::{Json, Router};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToResponse};
 use utoipa_axum::router::OpenApiRouter;
@@ -30,6 +31,9 @@ use utoipa_axum::routes;
 
 use crate::agents::daemon;
 use crate::gateway::Gateway;
+use crate::mcp;
+use crate::net::hosts::Hosts;
+use crate::page;
 use problem::Problem;
 
 /// Of a request.
@@ -47,7 +51,7 @@ pub struct Failed(#[expect(dead_code, reason = "its schema is all there is to it
         description = "A control plane in small. Times are RFC 3339 in UTC. \
                        The scope `operate` is as good as root on every VM.",
     ),
-    components(responses(Failed)),
+    components(responses(Failed), schemas(Problem, logs::Follow)),
     modifiers(&Keys),
 )]
 struct Description;
@@ -64,12 +68,17 @@ impl Modify for Keys {
 }
 
 /// All paths, ready to serve.
-pub fn router(gateway: Arc<Gateway>) -> Router {
+pub fn router(gateway: Arc<Gateway>, hosts: Hosts) -> Router {
     let (router, description) = described().split_for_parts();
+    // Once: whoever asks may ask often, and needs no key.
+    let description = Bytes::from(description.to_json().unwrap_or_default());
+    let json = [(CONTENT_TYPE, "application/json")];
     Router::new()
         .merge(router)
-        .route("/api/openapi.json", get(async move || Json(description)))
+        .merge(mcp::router(gateway.clone(), hosts))
+        .route("/api/openapi.json", get(async move || (json, description)))
         .route("/api/daemon", get(daemon::daemon))
+        .merge(page::router(&gateway))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -115,6 +124,9 @@ async fn log(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let (path, status) = (path.as_deref().unwrap_or("unknown"), response.status().as_u16());
     tracing::info!(%method, path, status, "answered");
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // What is true now, and for this key only.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -73,6 +73,11 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "missing-scope", "Missing scope", detail)
     }
 
+    pub fn slow_body() -> Problem {
+        let detail = "the body of the request did not come in time";
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "Request too slow", detail)
+    }
+
     pub fn busy(detail: impl Into<String>) -> Problem {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Problem::new(status, "busy", "Busy", detail).retry_after(1)
@@ -129,7 +134,9 @@ impl From<CallError> for Problem {
         let (status, name, title) = match error {
             CallError::Agent(error) => return of_agent(error, detail),
             CallError::Unknown => return Problem::no_instance(),
-            CallError::Busy | CallError::TooManyFollowers => return Problem::busy(detail),
+            CallError::Busy | CallError::TooManyFollowers | CallError::TooManySearches => {
+                return Problem::busy(detail);
+            }
             CallError::NotConnected => {
                 (StatusCode::CONFLICT, "agent-not-connected", "Agent not connected")
             }
@@ -156,7 +163,8 @@ fn of_agent(error: rpc::Error, detail: String) -> Problem {
         BUSY => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         _ => (StatusCode::BAD_GATEWAY, "agent-error"),
     };
-    let problem = Problem::new(status, name, "The agent answered with an error", detail);
+    let mut problem = Problem::new(status, name, "The agent answered with an error", detail);
+    problem.retry_after = (error.code == BUSY).then_some(1);
     Problem { agent_code: Some(error.code), ..problem }
 }
 
@@ -174,7 +182,11 @@ impl From<PathRejection> for Problem {
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Problem {
-        let (name, title) = ("invalid-request", "Invalid request");
+        let (name, title) = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "Request too large"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("not-json", "Not JSON"),
+            _ => ("invalid-request", "Invalid request"),
+        };
         Problem::new(rejection.status(), name, title, rejection.body_text())
     }
 }

@@ -13,6 +13,7 @@ use futures_util::stream::{self, Stream};
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
+use utoipa::ToSchema;
 
 use crate::access::Identity;
 use crate::agents::calls::Followed;
@@ -20,6 +21,34 @@ use crate::agents::register::InstanceId;
 use crate::agents::tail::{Ending, Lines};
 use crate::gateway::Gateway;
 use crate::store::events::{EventId, Page, Part, StoredEvent};
+
+/// An event of a container's log, as the stream has it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "its schema is all there is to it")]
+pub struct LogMessage {
+    event: LogMessageKind,
+    /// JSON. Of `lines`: `{"lines": […], "dropped": 0}`. Of `end`: `{"ended": "container"}`, or another
+    /// reason, with a `detail`.
+    data: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum LogMessageKind {
+    Lines,
+    End,
+}
+
+/// An event of the fleet, as the stream has it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "its schema is all there is to it")]
+pub struct EventMessage {
+    /// Of the event: send the last one as `Last-Event-ID` to go on after it.
+    #[schema(pattern = "^[0-9]+$")]
+    id: String,
+    /// JSON, as an event of the list.
+    data: String,
+}
 
 /// Proxies end a connection that is silent for longer.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -57,7 +86,7 @@ pub fn lines(
             Ok(lines) => Event::default().event("lines").json_data(lines),
             Err(ending) => {
                 state.followed = None;
-                Event::default().event("end").json_data(end(&ending))
+                Event::default().event("end").json_data(self::ending(&ending))
             }
         };
         Some((event, state))
@@ -65,7 +94,7 @@ pub fn lines(
     respond(gateway, identity, lines)
 }
 
-fn end(ending: &Ending) -> serde_json::Value {
+pub fn ending(ending: &Ending) -> serde_json::Value {
     match ending {
         Ending::Ended(why) => json!({"ended": why}),
         Ending::SessionEnded => json!({"ended": "session", "detail": "the agent is lost"}),
@@ -130,17 +159,11 @@ fn respond(
     Sse::new(events).keep_alive(keep_alive).into_response()
 }
 
-async fn no_longer_allowed(gateway: Arc<Gateway>, identity: Identity) {
-    let mut revoked = gateway.access.revocations();
+/// Returns when the key is revoked, or the gateway ends.
+pub async fn no_longer_allowed(gateway: Arc<Gateway>, identity: Identity) {
     let mut ending = gateway.ending.subscribe();
-    loop {
-        tokio::select! {
-            changed = revoked.changed() => {
-                if changed.is_err() || !gateway.access.is_allowed(&identity).await {
-                    return;
-                }
-            }
-            _ = ending.changed() => return,
-        }
+    tokio::select! {
+        () = gateway.access.until_refused(&identity) => {}
+        _ = ending.changed() => {}
     }
 }

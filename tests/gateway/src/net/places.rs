@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::network;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub all: usize,
@@ -42,6 +44,7 @@ impl Places {
     }
 
     pub fn take(self: &Arc<Places>, address: IpAddr) -> Option<Place> {
+        let address = network(address);
         let mut taken = self.taken.lock();
         let here = taken.by_address.get(&address).copied().unwrap_or(0);
         if taken.all >= self.limits.all || here >= self.limits.of_address {

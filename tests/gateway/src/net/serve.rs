@@ -1,6 +1,7 @@
 //! From a TCP port to requests: accepts, does TLS aside, so that a peer that dawdles over its handshake
 //! holds up nobody, and serves HTTP/1.1 with limits that axum's own server does not set.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +15,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 
-use super::Peer;
+use super::patience::Patient;
 use super::places::Places;
+use super::{OverTls, Peer};
 use crate::output;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two words about too many connections.
+const SILENCE: Duration = Duration::from_secs(10);
 /// For a request's headers, also the first ones.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 const HEADERS: usize = 64;
@@ -55,9 +59,11 @@ impl Listener {
 
     /// For ever.
     pub async fn serve(self, router: Router, places: Arc<Places>) {
+        let (mut refused, mut complained): (u64, Option<Instant>) = (0, None);
         loop {
             let (stream, peer) = match self.socket.accept().await {
                 Ok(accepted) => accepted,
+                Err(error) if is_of_one(&error) => continue,
                 Err(error) => {
                     // Out of descriptors, most likely: some come back as sessions end.
                     output::event("accept_failed", json!({"reason": error.to_string()}));
@@ -66,7 +72,11 @@ impl Listener {
                 }
             };
             let Some(place) = places.take(peer.ip()) else {
-                tracing::warn!(%peer, "too many connections");
+                refused += 1;
+                if complained.is_none_or(|at| at.elapsed() > SILENCE) {
+                    tracing::warn!(refused, %peer, "too many connections");
+                    (complained, refused) = (Some(Instant::now()), 0);
+                }
                 continue;
             };
             let (tls, router) = (self.tls.clone(), router.clone());
@@ -78,14 +88,21 @@ impl Listener {
     }
 }
 
+/// Only the one connection has failed, before it was taken.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
 async fn greet(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: Router) {
     // Without this a small answer waits 40 ms for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return answer(stream, peer, router).await;
+        return answer(stream, peer, OverTls(false), router).await;
     };
     match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, peer, router).await,
+        Ok(Ok(stream)) => answer(stream, peer, OverTls(true), router).await,
         Ok(Err(error)) => refused(peer, &error.to_string()),
         Err(_) => refused(peer, "no TLS handshake within 10 s"),
     }
@@ -95,10 +112,12 @@ async fn greet(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: 
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Peer,
+    over_tls: OverTls,
     router: Router,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(over_tls);
         router.clone().call(request)
     });
     let connection = http1::Builder::new()
@@ -106,7 +125,7 @@ async fn answer(
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Patient::new(stream)), service)
         .with_upgrades();
     if let Err(error) = connection.await {
         tracing::debug!(%peer, %error, "the connection failed");

@@ -21,6 +21,7 @@ pub type EventId = i64;
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct StoredEvent {
     /// Greater than that of any earlier event.
+    #[schema(value_type = i64, minimum = 1)]
     pub id: EventId,
     pub at: Moment,
     /// Null where it concerns the gateway itself.
@@ -41,6 +42,8 @@ pub struct Page {
 pub enum Part {
     /// The oldest after this one, in the order in which they happened.
     After(EventId),
+    /// The same, and all before the second.
+    Between(EventId, EventId),
     /// The newest before this one, the newest first.
     Before(EventId),
 }
@@ -76,9 +79,10 @@ pub fn delete_old(connection: &Connection) -> Result<()> {
 }
 
 pub fn read(connection: &Connection, page: &Page) -> Result<Vec<StoredEvent>> {
-    let (comparison, order, from) = match page.part {
-        Part::After(id) => (">", "ASC", id),
-        Part::Before(id) => ("<", "DESC", id),
+    let (order, after, before) = match page.part {
+        Part::After(after) => ("ASC", after, EventId::MAX),
+        Part::Between(after, before) => ("ASC", after, before),
+        Part::Before(before) => ("DESC", 0, before),
     };
     let of_instance = match page.instance {
         Some(_) => "instance = (SELECT no FROM instances WHERE id = ?2) AND",
@@ -86,11 +90,11 @@ pub fn read(connection: &Connection, page: &Page) -> Result<Vec<StoredEvent>> {
     };
     let mut select = connection.prepare_cached(&format!(
         "SELECT events.id, at, (SELECT id FROM instances WHERE no = instance), what FROM events
-         WHERE {of_instance} events.id {comparison} ?1 ORDER BY events.id {order} LIMIT ?3"
+         WHERE {of_instance} events.id > ?1 AND events.id < ?4 ORDER BY events.id {order} LIMIT ?3"
     ))?;
     let instance = page.instance.as_ref().map(InstanceId::as_str);
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-    let mut rows = select.query(params![from, instance, limit])?;
+    let mut rows = select.query(params![after, instance, limit, before])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         events.extend(event(row)?);

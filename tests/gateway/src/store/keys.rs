@@ -29,9 +29,13 @@ pub struct Keys(Connection);
 
 impl Keys {
     pub fn open(folder: &Path) -> Result<Keys> {
-        let mut connection = Place::folder(folder)?.open()?;
-        migrate(&mut connection)?;
-        Ok(Keys(connection))
+        let place = Place::folder(folder)?;
+        let open = || -> Result<Keys> {
+            let mut connection = place.open()?;
+            migrate(&mut connection)?;
+            Ok(Keys(connection))
+        };
+        open().map_err(|error| error.at(Some(folder)))
     }
 
     pub fn insert(&self, key: &Key) -> Result<()> {

@@ -2,7 +2,7 @@
 //! connections of their own, which never see what is not committed.
 //!
 //! - `place` where the database is; `migrations` its tables; `queue`, `writer` what agents tell
-//! - `instances`, `events`, `keys`, `history` the rows; `readers` who reads
+//! - `instances`, `events`, `keys`, `sessions`, `history` the rows; `readers` who reads
 
 mod error;
 pub mod events;
@@ -12,6 +12,7 @@ pub mod keys;
 mod place;
 mod queue;
 mod readers;
+pub mod sessions;
 mod writer;
 
 use std::path::Path;
@@ -20,7 +21,7 @@ use std::thread;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::agents::events::Event;
 use crate::agents::fleet::Record;
@@ -31,8 +32,9 @@ use events::{EventId, Page, StoredEvent};
 use history::{History, Range};
 use keys::Key;
 use place::{Place, migrate};
-use queue::{Batch, Queue};
+use queue::Queue;
 use readers::Readers;
+use sessions::{Change, Session, What};
 use writer::Writer;
 
 /// Cheap to clone: all clones are one store.
@@ -44,6 +46,7 @@ struct Parts {
     readers: Readers,
     committed: watch::Receiver<EventId>,
     changed_outside: watch::Receiver<()>,
+    signed_out: watch::Receiver<()>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     /// Held as long as the store is.
     _lock: Option<std::fs::File>,
@@ -56,6 +59,10 @@ impl Store {
             Some(folder) => Place::folder(folder)?,
             None => Place::memory()?,
         };
+        Store::open_at(&place).map_err(|error| error.at(folder))
+    }
+
+    fn open_at(place: &Place) -> Result<(Store, Vec<Record>)> {
         let lock = place.lock()?;
         let mut connection = place.open()?;
         migrate(&mut connection)?;
@@ -63,9 +70,16 @@ impl Store {
         let queue = Arc::new(Queue::default());
         let (committed, last_committed) = watch::channel(events::last_id(&connection)?);
         let (changed_outside, changed) = watch::channel(());
-        let readers = Readers::open(&place)?;
-        let writer =
-            Writer { connection, queue: queue.clone(), numbers, committed, changed_outside };
+        let (signed_out, last_signed_out) = watch::channel(());
+        let readers = Readers::open(place)?;
+        let writer = Writer {
+            connection,
+            queue: queue.clone(),
+            numbers,
+            committed,
+            changed_outside,
+            signed_out,
+        };
         let thread = thread::Builder::new().name("store".to_owned()).spawn(|| writer.run());
         let thread = thread.map_err(|source| Error::Io { path: "a thread".into(), source })?;
         let parts = Parts {
@@ -73,6 +87,7 @@ impl Store {
             readers,
             committed: last_committed,
             changed_outside: changed,
+            signed_out: last_signed_out,
             writer: Mutex::new(Some(thread)),
             _lock: lock,
         };
@@ -81,14 +96,7 @@ impl Store {
 
     /// An event, and the record as it is after it, in one transaction.
     pub fn keep(&self, events: Vec<Event>, record: Option<&Record>) {
-        let record = record.map(|record| (record.register.instance_id.clone(), record.clone()));
-        self.0.queue.add(|batch: &mut Batch| {
-            batch.events.extend(events);
-            if let Some((id, record)) = record {
-                batch.forgotten.remove(&id);
-                batch.records.insert(id, record);
-            }
-        });
+        self.0.queue.keep(events, record.cloned());
     }
 
     pub fn snapshot(&self, id: InstanceId, snapshot: Arc<Snapshot>) {
@@ -116,7 +124,7 @@ impl Store {
         self.0.readers.read(move |connection| events::read(connection, &page)).await
     }
 
-    /// `None`: nothing of this instance has been stored.
+    /// `None`: nothing of this instance is stored yet.
     pub async fn history(&self, id: InstanceId, range: Range) -> Result<Option<History>> {
         let read = move |connection: &Connection| match instances::number(connection, &id)? {
             Some(no) => history::read(connection, no, range).map(Some),
@@ -128,6 +136,23 @@ impl Store {
     /// Revoked or not.
     pub async fn key(&self, id: String) -> Result<Option<Key>> {
         self.0.readers.read(move |connection| keys::find(connection, &id)).await
+    }
+
+    /// Returns when it is committed.
+    pub async fn change_sessions(&self, what: What) -> Result<()> {
+        let (done, committed) = oneshot::channel();
+        self.0.queue.add(|batch| batch.sessions.push_back(Change { what, done }));
+        committed.await.map_err(|_| Error::Ended)
+    }
+
+    /// Expired or not.
+    pub async fn session(&self, hash: Vec<u8>) -> Result<Option<Session>> {
+        self.0.readers.read(move |connection| sessions::find(connection, &hash)).await
+    }
+
+    /// Changes when a session has been ended by the one who had it.
+    pub fn signed_out(&self) -> watch::Receiver<()> {
+        self.0.signed_out.clone()
     }
 
     /// Writes what waits, and ends the writer.

@@ -1,9 +1,10 @@
 //! What waits for the writer, and is bounded: an event that finds no place is lost with a word in the
-//! log, and of an instance's record and snapshot only the newest waits.
+//! log, and of an instance's record and snapshot only the newest waits. An instance that tells more
+//! events than it may loses its own, and nobody else's.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -11,9 +12,17 @@ use crate::agents::events::Event;
 use crate::agents::fleet::Record;
 use crate::agents::register::InstanceId;
 use crate::agents::snapshot::Snapshot;
+use crate::store::sessions::Change;
 
 /// The writer takes thousands a second. They only pile up while the disk is full.
 const EVENTS: usize = 20_000;
+/// Whoever signs in waits for the writer, so there are more only while it can't write.
+const SESSIONS: usize = 1000;
+/// Of one instance: so many at once, and then one each second. One that comes and goes has two.
+const BURST: u32 = 500;
+const EACH: Duration = Duration::from_secs(1);
+/// Of these, those whose events are paid for are forgotten.
+const REMEMBERED: usize = 1000;
 
 #[derive(Default)]
 pub struct Batch {
@@ -21,6 +30,7 @@ pub struct Batch {
     pub records: HashMap<InstanceId, Record>,
     pub snapshots: HashMap<InstanceId, Arc<Snapshot>>,
     pub forgotten: HashSet<InstanceId>,
+    pub sessions: VecDeque<Change>,
     pub lost_events: u64,
 }
 
@@ -33,6 +43,8 @@ pub struct Queue {
 #[derive(Default)]
 struct State {
     batch: Batch,
+    /// When an instance will have paid for all events that it has told.
+    paid_at: HashMap<InstanceId, Instant>,
     ending: bool,
 }
 
@@ -42,7 +54,10 @@ impl Batch {
     }
 
     fn is_urgent(&self) -> bool {
-        !self.events.is_empty() || !self.records.is_empty() || !self.forgotten.is_empty()
+        !self.events.is_empty()
+            || !self.records.is_empty()
+            || !self.forgotten.is_empty()
+            || !self.sessions.is_empty()
     }
 
     fn bound(&mut self) {
@@ -50,34 +65,82 @@ impl Batch {
             self.events.pop_front();
             self.lost_events += 1;
         }
+        while self.sessions.len() > SESSIONS {
+            self.sessions.pop_front();
+        }
+    }
+
+    /// An instance that is back is not forgotten, whatever was said before.
+    fn add_record(&mut self, record: Record) {
+        let id = record.register.instance_id.clone();
+        self.forgotten.remove(&id);
+        self.records.insert(id, record);
+    }
+}
+
+impl State {
+    fn tell(&mut self, event: Event, now: Instant) {
+        if event.instance.as_ref().is_none_or(|id| self.may_tell(id, now)) {
+            self.batch.events.push_back(event);
+        } else {
+            self.batch.lost_events += 1;
+        }
+    }
+
+    fn may_tell(&mut self, id: &InstanceId, now: Instant) -> bool {
+        if self.paid_at.len() > REMEMBERED && !self.paid_at.contains_key(id) {
+            self.paid_at.retain(|_, at| *at > now);
+        }
+        let paid_at = self.paid_at.get(id).copied().unwrap_or(now).max(now) + EACH;
+        let may = paid_at <= now + EACH * BURST;
+        if may {
+            self.paid_at.insert(id.clone(), paid_at);
+        }
+        may
     }
 }
 
 impl Queue {
+    pub fn keep(&self, events: Vec<Event>, record: Option<Record>) {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        events.into_iter().for_each(|event| state.tell(event, now));
+        if let Some(record) = record {
+            state.batch.add_record(record);
+        }
+        self.added(&mut state);
+    }
+
     pub fn add(&self, change: impl FnOnce(&mut Batch)) {
         let mut state = self.state.lock();
         change(&mut state.batch);
-        state.batch.bound();
-        if state.batch.is_urgent() {
-            self.urgent.notify_one();
-        }
+        self.added(&mut state);
     }
 
     /// What could not be written; what has come since is newer.
     pub fn put_back(&self, failed: Batch) {
         let mut state = self.state.lock();
         let newer = std::mem::replace(&mut state.batch, failed);
-        state.batch.events.extend(newer.events);
-        state.batch.records.extend(newer.records);
-        state.batch.snapshots.extend(newer.snapshots);
-        state.batch.forgotten.extend(newer.forgotten);
-        state.batch.lost_events += newer.lost_events;
-        state.batch.bound();
+        let batch = &mut state.batch;
+        batch.events.extend(newer.events);
+        for id in &newer.forgotten {
+            batch.records.remove(id);
+        }
+        batch.forgotten.extend(newer.forgotten);
+        newer.records.into_values().for_each(|record| batch.add_record(record));
+        batch.snapshots.extend(newer.snapshots);
+        batch.sessions.extend(newer.sessions);
+        batch.lost_events += newer.lost_events;
+        batch.bound();
     }
 
     pub fn end(&self) {
         self.state.lock().ending = true;
         self.urgent.notify_one();
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.state.lock().ending
     }
 
     /// All there is, as soon as something urgent is, or at `until`. `None`: it ends, and all is taken.
@@ -90,5 +153,45 @@ impl Queue {
         }
         let batch = std::mem::take(&mut state.batch);
         (!state.ending || !batch.is_empty()).then_some(batch)
+    }
+
+    fn added(&self, state: &mut State) {
+        state.batch.bound();
+        if state.batch.is_urgent() {
+            self.urgent.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::events::What;
+    use crate::clock::Moment;
+
+    fn event(id: &str) -> Event {
+        let instance = InstanceId::try_from(id.to_owned()).ok();
+        Event { at: Moment::default(), instance, what: What::GatewayStarted }
+    }
+
+    #[test]
+    fn who_tells_too_much_loses_only_its_own() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for _ in 0..BURST + 100 {
+            state.tell(event("flood"), now);
+        }
+        state.tell(event("quiet"), now);
+        state.tell(event("flood"), now + EACH);
+        assert_eq!(state.batch.lost_events, 100);
+        assert_eq!(state.batch.events.len() as u32, BURST + 2);
+    }
+
+    #[test]
+    fn who_has_told_is_not_remembered_for_ever() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for n in 0..REMEMBERED as u32 * 3 {
+            state.tell(event(&n.to_string()), now + EACH * n);
+        }
+        assert!(state.paid_at.len() <= REMEMBERED + 2, "{}", state.paid_at.len());
     }
 }

@@ -4,13 +4,26 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use super::error::{Error, Result};
 use super::place::Place;
 
 const CONNECTIONS: usize = 4;
+
+/// Given back however the reading ends.
+struct Lent {
+    connection: Option<Connection>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.idle.lock().extend(self.connection.take());
+    }
+}
 
 pub struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
@@ -38,14 +51,11 @@ impl Readers {
         let idle = self.idle.clone();
         let reading = spawn_blocking(move || {
             let connection = idle.lock().pop().ok_or(Error::Ended)?;
+            let lent = Lent { connection: Some(connection), idle, _permit: permit };
+            let connection = lent.connection.as_ref().ok_or(Error::Ended)?;
             // One state of the database for all of it.
-            let read = connection
-                .unchecked_transaction()
-                .map_err(Error::from)
-                .and_then(|transaction| read(&transaction));
-            idle.lock().push(connection);
-            drop(permit);
-            read
+            let transaction = connection.unchecked_transaction()?;
+            read(&transaction)
         });
         reading.await.map_err(|_| Error::Ended)?
     }

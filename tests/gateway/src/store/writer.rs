@@ -1,7 +1,7 @@
 //! The only one who writes what agents tell: a thread that takes what has come and commits it, at once
 //! if an event is among it, else each second. An event is told only when it is committed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::events::{self, EventId};
 use super::history::{self, Folding};
 use super::instances::{self, Number};
 use super::queue::{Batch, Queue};
+use super::sessions::{self, Change};
 use crate::agents::register::InstanceId;
 use crate::clock::Moment;
 
@@ -28,6 +29,8 @@ pub struct Writer {
     pub committed: watch::Sender<EventId>,
     /// Changes when another process has written: then keys may have been revoked.
     pub changed_outside: watch::Sender<()>,
+    /// Changes when someone has signed out.
+    pub signed_out: watch::Sender<()>,
 }
 
 impl Writer {
@@ -36,19 +39,27 @@ impl Writer {
         let mut folding = Folding::default();
         let mut version = data_version(&self.connection);
         let mut tick = Instant::now() + TICK;
-        let mut complained: Option<Instant> = None;
+        let (mut complained, mut lost) = (None, 0);
         while let Some(batch) = self.queue.take(tick) {
             let due = Instant::now() >= tick;
             let outcome = self.commit(&batch, due.then_some(&mut folding));
             if let Err(error) = outcome {
-                if complained.is_none_or(|at| at.elapsed() > SILENCE) {
+                if self.queue.is_ending() {
+                    tracing::error!(%error, "what agents told last can't be stored and is lost");
+                    return;
+                }
+                if is_time(&mut complained) {
                     tracing::error!(%error, "what agents tell can't be stored; trying again");
-                    complained = Some(Instant::now());
                 }
                 self.queue.put_back(batch);
                 std::thread::sleep(TICK);
-            } else if batch.lost_events > 0 {
-                tracing::error!(count = batch.lost_events, "events were lost: too many at once");
+            } else {
+                lost += batch.lost_events;
+                if lost > 0 && is_time(&mut complained) {
+                    tracing::error!(count = lost, "events were lost: too many at once");
+                    lost = 0;
+                }
+                self.tell_of(batch.sessions);
             }
             if due {
                 tick = Instant::now() + TICK;
@@ -88,6 +99,9 @@ impl Writer {
                 instances::forget(&transaction, no)?;
             }
         }
+        for change in &batch.sessions {
+            sessions::apply(&transaction, change, Moment::now())?;
+        }
         if let Some(folding) = folding {
             folding.go_on(&transaction, Moment::now())?;
             events::delete_old(&transaction)?;
@@ -101,6 +115,24 @@ impl Writer {
         }
         Ok(())
     }
+
+    fn tell_of(&self, sessions: VecDeque<Change>) {
+        if sessions.iter().any(Change::ends_some) {
+            self.signed_out.send_replace(());
+        }
+        for change in sessions {
+            let _ = change.done.send(());
+        }
+    }
+}
+
+/// For one more word in the log.
+fn is_time(complained: &mut Option<Instant>) -> bool {
+    let is_time = complained.is_none_or(|at| at.elapsed() > SILENCE);
+    if is_time {
+        *complained = Some(Instant::now());
+    }
+    is_time
 }
 
 /// Changes only by what other connections commit.

@@ -14,7 +14,8 @@ import frames
 from breaks import broken
 from clock import scaled
 
-DRAIN = 1.5
+# The connection has to be over 1.5 s after a close frame.
+DRAIN = 1.4
 PING_PERIOD = 30
 PING_PATIENCE = 10
 _WAITING_LIMIT = 64
@@ -75,7 +76,7 @@ class Session:
         return left
 
     def close(self, code: int, why: str) -> None:
-        """Sends a close frame. `run` ends when the gateway has answered, or after 1.5 s."""
+        """Sends a close frame. `run` ends when the gateway has answered, or soon after."""
         if not self.is_closing:
             self._ours = True
             self._enter_closing(frames.close_frame(code, why), Ended(why))

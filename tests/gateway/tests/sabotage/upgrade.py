@@ -300,10 +300,11 @@ async def _test(path: str, version: str) -> None:
         )
         async with asyncio.timeout(VERSION_PATIENCE):
             output, _ = await process.communicate()
-    except OSError as error:
-        raise rpc.RpcError(rpc.UNFIT, f"{words}: {error.strerror}") from None
+    # It is an OSError too.
     except TimeoutError:
         process.kill()
         raise rpc.RpcError(rpc.UNFIT, f"{words}: not within {VERSION_PATIENCE} s") from None
+    except OSError as error:
+        raise rpc.RpcError(rpc.UNFIT, f"{words}: {error.strerror}") from None
     if output.decode("utf-8", "replace").strip() != f"vmkit-agent {version}":
         raise rpc.RpcError(rpc.UNFIT, words)

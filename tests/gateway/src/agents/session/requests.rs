@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::agents::rpc;
+use crate::agents::search::Scanner;
 use crate::agents::tail::{Ending, Line, Writer};
 
 /// An agent takes 32 at once, and 8 that follow; the rest is for commands that try more.
@@ -22,6 +23,7 @@ pub enum Reply {
     Poll,
     Once(oneshot::Sender<Outcome>),
     Tail(Writer),
+    Scan(Scanner),
 }
 
 struct Pending {
@@ -98,6 +100,7 @@ impl Requests {
                 writer.end(Ending::Ended(ended));
             }
             (Reply::Tail(writer), Err(error)) => writer.end(Ending::Refused(error)),
+            (Reply::Scan(scanner), outcome) => scanner.answer(outcome),
             (Reply::Poll, Err(error)) => {
                 return Answered::Failed { method: pending.method, error };
             }
@@ -109,12 +112,21 @@ impl Requests {
     /// The error says what is no good about the chunk.
     pub fn chunk(&mut self, params: &mut Value) -> Result<Chunk, String> {
         let id = params["id"].to_string();
-        let Some(Pending { reply: Reply::Tail(writer), .. }) = self.pending.get(&id) else {
+        let reply = self.pending.get(&id).map(|pending| &pending.reply);
+        let Some(reply @ (Reply::Tail(_) | Reply::Scan(_))) = reply else {
             return Ok(Chunk::Other);
         };
         let lines = params["lines"].take();
         let lines: Vec<Line> = serde_json::from_value(lines).map_err(|error| error.to_string())?;
         let dropped = params["dropped"].as_u64().unwrap_or(0);
+        let writer = match reply {
+            Reply::Tail(writer) => writer,
+            Reply::Scan(scanner) => {
+                scanner.push(lines);
+                return Ok(Chunk::Delivered);
+            }
+            _ => return Ok(Chunk::Other),
+        };
         if writer.reader_is_gone() {
             let ticket = params["id"].as_str().and_then(|id| id.strip_prefix("gateway-"));
             return Ok(ticket.and_then(|id| id.parse().ok()).map_or(Chunk::Other, Chunk::Unwanted));
@@ -130,6 +142,7 @@ impl Pending {
             Reply::Poll => true,
             Reply::Once(respond) => !respond.is_closed(),
             Reply::Tail(writer) => !writer.reader_is_gone(),
+            Reply::Scan(scanner) => scanner.is_wanted(),
         }
     }
 }

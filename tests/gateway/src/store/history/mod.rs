@@ -19,7 +19,7 @@ use crate::agents::snapshot::Point;
 use crate::clock::Moment;
 
 pub use fold::Folding;
-pub use read::{Range, read};
+pub use read::{Range, gap, read};
 pub use recent::insert;
 
 pub const METRICS: usize = Point::NAMES.len();

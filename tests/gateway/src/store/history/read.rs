@@ -28,14 +28,26 @@ impl Range {
         let end = self.to.millis().max(self.from.millis()) + secs * 1000 - 1;
         self.from.secs().div_euclid(secs)..Moment::from_millis(end).secs().div_euclid(secs)
     }
+
+    fn start(self) -> Moment {
+        Moment::from_secs(self.indexes().start * self.step.secs())
+    }
+
+    fn cells(self) -> Vec<Cell> {
+        let indexes = self.indexes();
+        vec![Cell::default(); usize::try_from(indexes.end - indexes.start).unwrap_or(0)]
+    }
+}
+
+/// As long as asked for, with nothing in it.
+pub fn gap(range: Range) -> History {
+    History::of(range.step, range.start(), &range.cells())
 }
 
 pub fn read(connection: &Connection, no: Number, range: Range) -> Result<History> {
     let (step, indexes) = (range.step, range.indexes());
-    let len = usize::try_from(indexes.end - indexes.start).unwrap_or(0);
-    let mut cells = vec![Cell::default(); len];
-    let start = Moment::from_secs(indexes.start * step.secs());
-    if len == 0 {
+    let (start, mut cells) = (range.start(), range.cells());
+    if cells.is_empty() {
         return Ok(History::of(step, start, &cells));
     }
     let mut put = |index: i64, cell: Cell| {

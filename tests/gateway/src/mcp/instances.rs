@@ -1,0 +1,141 @@
+//! The tools `list_instances` and `get_instance`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::failure::Failure;
+use crate::agents::fleet::Record;
+use crate::agents::register::InstanceId;
+use crate::agents::status::{Status, status};
+use crate::agents::view::{Instance, Numbers, Summary};
+use crate::clock::Moment;
+use crate::gateway::Gateway;
+
+const LIMIT: usize = 50;
+const HIGHEST_LIMIT: usize = 200;
+const LABELS: usize = 16;
+/// Per cent.
+const FULL_DISK: f64 = 90.0;
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListArguments {
+    /// Only instances that have all of these labels with these values.
+    #[serde(default)]
+    #[schema(required = false)]
+    labels: BTreeMap<String, String>,
+    /// Only instances whose agent is lost.
+    #[serde(default)]
+    #[schema(required = false, default = false)]
+    lost_only: bool,
+    /// How many to leave out at the beginning: for the next part of a long list.
+    #[serde(default)]
+    #[schema(required = false, default = 0)]
+    skip: usize,
+    #[schema(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceArguments {
+    /// The instance's id, as `list_instances` tells it.
+    instance: InstanceId,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InstanceList {
+    /// What is wrong first: lost agents, then full disks, then the rest, each in the order of the ids.
+    instances: Vec<Brief>,
+    /// How many instances there are with these labels.
+    matching: usize,
+    /// How many of them come after these: `skip` leads to them.
+    left: usize,
+}
+
+/// An instance in short; `get_instance` tells all.
+#[derive(Debug, Serialize, ToSchema)]
+struct Brief {
+    id: InstanceId,
+    #[serde(flatten)]
+    status: Status,
+    agent_version: String,
+    ip: String,
+    labels: BTreeMap<String, String>,
+    metrics: Option<Numbers>,
+}
+
+/// The lower, the more urgent.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Urgency {
+    Lost,
+    FullDisk,
+    Well,
+}
+
+pub fn list(gateway: &Gateway, arguments: Value) -> Result<Value, Failure> {
+    let arguments: ListArguments =
+        serde_json::from_value(arguments).map_err(|error| Failure::arguments(&error))?;
+    let limit = arguments.limit.unwrap_or(LIMIT);
+    if !(1..=HIGHEST_LIMIT).contains(&limit) || arguments.labels.len() > LABELS {
+        let most = format!("limit is 1 to {HIGHEST_LIMIT}, and there are at most {LABELS} labels");
+        return Err(Failure::new(most));
+    }
+    let now = Moment::now();
+    let list = gateway.agents.read(|fleet| {
+        let wanted = |record: &&Record| arguments.want(record, now);
+        let mut found: Vec<(Urgency, &Record)> =
+            fleet.iter().filter(wanted).map(|record| (urgency(record, now), record)).collect();
+        // Stable: within each urgency in the order of the ids.
+        found.sort_by_key(|(urgency, _)| *urgency);
+        let shown = found.iter().skip(arguments.skip).take(limit);
+        let instances: Vec<Brief> = shown.map(|(_, record)| Brief::of(record, now)).collect();
+        let left = found.len().saturating_sub(arguments.skip.saturating_add(instances.len()));
+        InstanceList { instances, matching: found.len(), left }
+    });
+    Ok(json!(list))
+}
+
+pub fn get(gateway: &Gateway, arguments: Value) -> Result<Value, Failure> {
+    let InstanceArguments { instance } =
+        serde_json::from_value(arguments).map_err(|error| Failure::arguments(&error))?;
+    let now = Moment::now();
+    let found =
+        gateway.agents.read(|fleet| fleet.get(&instance).map(|record| Instance::of(record, now)));
+    found.map(|instance| json!(instance)).ok_or_else(|| Failure::no_instance(&instance))
+}
+
+impl ListArguments {
+    fn want(&self, record: &Record, now: Moment) -> bool {
+        let labels = &record.register.labels;
+        self.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
+            && !(self.lost_only && status(record, now).agent_connected)
+    }
+}
+
+fn urgency(record: &Record, now: Moment) -> Urgency {
+    let numbers = record.snapshot.as_ref().map(|snapshot| Numbers::of(snapshot));
+    let disk = numbers.and_then(|numbers| numbers.disk_pct);
+    match status(record, now).agent_connected {
+        false => Urgency::Lost,
+        true if disk.is_some_and(|disk| disk >= FULL_DISK) => Urgency::FullDisk,
+        true => Urgency::Well,
+    }
+}
+
+impl Brief {
+    fn of(record: &Record, now: Moment) -> Brief {
+        let Summary { common, metrics } = Summary::of(record, now);
+        Brief {
+            id: common.id,
+            status: common.status,
+            agent_version: common.agent_version,
+            ip: common.ip,
+            labels: common.labels,
+            metrics,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What survives: a restart in good order, a second gateway on the same folder, and folders that are
+//! not fit to be used.
+
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::support::gateway::{Folder, run};
+use crate::support::{Agent, Gateway, eventually};
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let gateway = Gateway::start(&[]).await;
+    let client = gateway.client();
+    let agent = Agent::start(&gateway, "web-1").await;
+    Agent::start(&gateway, "web-2").await.vanish(&gateway).await;
+    agent.snapshot(12.5);
+    let reader = gateway.folder().key("read");
+    let stored = async || {
+        let history = client.json("/api/instances/web-1/history").await;
+        let means = history["cpu_pct"]["mean"].as_array().unwrap().clone();
+        means.contains(&json!(12.5)).then_some(())
+    };
+    eventually("the snapshot is stored", stored).await;
+    let before = client.json("/api/instances/web-1").await;
+    let lost = client.json("/api/instances/web-2").await;
+    let events = client.json("/api/events?after=0").await["events"].as_array().unwrap().clone();
+
+    let gateway = gateway.restart().await;
+    let client = gateway.client();
+    let after = client.json("/api/instances/web-1").await;
+    for member in ["labels", "host", "agent_version", "metrics", "first_seen", "registers", "ip"] {
+        assert_eq!(after[member], before[member], "{member}");
+    }
+    assert_eq!(after["agent_connected"], false);
+    assert!(after["warning"]["text"].as_str().unwrap().contains("the gateway ends"), "{after}");
+    assert_eq!(client.json("/api/instances/web-2").await["warning"], lost["warning"]);
+    let now = client.json("/api/events?after=0").await["events"].as_array().unwrap().clone();
+    assert_eq!(now[..events.len()], events[..], "no event is lost");
+    let types: Vec<_> = now[events.len()..].iter().map(|e| e["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["lost", "gateway_started"]);
+    let history = client.json("/api/instances/web-1/history").await;
+    assert!(history["cpu_pct"]["mean"].as_array().unwrap().contains(&json!(12.5)));
+    assert_eq!(gateway.client_with(&reader).get("/api/instances").await.status, 200);
+
+    let _agent = Agent::start(&gateway, "web-1").await;
+    let back = client.json("/api/instances/web-1").await;
+    assert_eq!([&back["agent_connected"], &back["registers"]], [&json!(true), &json!(2)]);
+    assert!(back["last_warning"]["cleared_at"].is_string(), "{back}");
+}
+
+#[tokio::test]
+async fn a_second_gateway_on_the_same_folder_is_refused() {
+    let gateway = Gateway::start(&[]).await;
+    let output = run(gateway.folder());
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let data = gateway.folder().data();
+    assert!(said.contains("in use by another gateway"), "{said}");
+    assert!(said.contains(data.to_str().unwrap()) && said.lines().count() == 1, "{said}");
+    let _agent = Agent::start(&gateway, "web-1").await;
+    assert_eq!(gateway.client().json("/api/instances/web-1").await["agent_connected"], true);
+}
+
+/// The start fails with one line that has these words and the folder's name.
+fn refused(folder: &Folder, words: &[&str]) {
+    let output = run(folder);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for word in words.iter().chain(&[folder.path().to_str().unwrap()]) {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let token = folder.token(&["list"]);
+    assert_eq!(token.status.code(), Some(1), "gateway token refuses it as well");
+}
+
+#[test]
+fn a_folder_with_other_things_in_it_is_left_alone() {
+    let folder = Folder::new();
+    let data = folder.data();
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(data.join("notes"), "mine").unwrap();
+    refused(&folder, &["gateway.db"]);
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+    let mode = data.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755, "its mode is as it was");
+}
+
+/// As root: only then can there be a folder of somebody else.
+#[test]
+fn somebody_elses_folder_is_not_trusted() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.data()).unwrap();
+    chown(folder.data(), Some(65534), None).expect("the tests of this file run as root");
+    refused(&folder, &["belongs to another user"]);
+    assert_eq!(std::fs::read_dir(folder.data()).unwrap().count(), 0, "nothing is made there");
+}
+
+#[test]
+fn a_link_in_the_place_of_a_file_is_not_followed() {
+    for name in ["gateway.db", "gateway.db-wal", "gateway.db-shm", "gateway.lock"] {
+        let folder = Folder::new();
+        std::fs::create_dir(folder.data()).unwrap();
+        let target = folder.path().join("target");
+        std::fs::write(&target, "precious").unwrap();
+        std::fs::write(folder.data().join("gateway.db"), "").unwrap();
+        let _ = std::fs::remove_file(folder.data().join(name));
+        symlink(&target, folder.data().join(name)).unwrap();
+        refused(&folder, &[name, "symbolic link"]);
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious", "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_database_or_a_newer_one_is_said_so() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.data()).unwrap();
+    std::fs::write(folder.data().join("gateway.db"), "no database, but long enough. ".repeat(100))
+        .unwrap();
+    refused(&folder, &["not a database"]);
+
+    let folder = Folder::new();
+    folder.key("read");
+    let database = Connection::open(folder.data().join("gateway.db")).unwrap();
+    database.pragma_update(None, "user_version", 1000).unwrap();
+    drop(database);
+    refused(&folder, &["1000", "newer gateway"]);
+}

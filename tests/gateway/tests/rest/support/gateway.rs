@@ -1,0 +1,239 @@
+//! The real `gateway`, in a scratch folder and on a free port. It ends with the test, however that ends:
+//! its standard input closes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::{PATIENCE, eventually};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_gateway");
+const TOKEN: &str = "vma_";
+const KEY: &str = "vmk_";
+
+pub struct Gateway {
+    child: Child,
+    folder: Folder,
+    arguments: Vec<String>,
+    log: Arc<Mutex<Vec<String>>>,
+    /// `http://…`.
+    pub api: String,
+    /// An API key with all scopes.
+    pub key: String,
+    /// An agent token for any instance.
+    pub token: String,
+}
+
+/// The folder of a gateway's data, and what `gateway token` does in it.
+#[derive(Clone)]
+pub struct Folder(Arc<TempDir>);
+
+impl Folder {
+    pub fn new() -> Folder {
+        let folder = tempfile::Builder::new().prefix("vmkit-test-").tempdir();
+        Folder(Arc::new(folder.expect("a scratch folder can be made")))
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn token(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(BINARY);
+        command.arg("token").args(arguments).arg("--data").arg(self.data());
+        command.output().expect("the gateway is built")
+    }
+
+    pub fn key(&self, scopes: &str) -> String {
+        self.made(KEY, &["add", "--name", &format!("test {scopes}"), "--scopes", scopes])
+    }
+
+    pub fn agent_token(&self, instance: Option<&str>) -> String {
+        let mut arguments = vec!["add", "--name", "test", "--agent"];
+        arguments.extend(instance.iter().flat_map(|instance| ["--instance", instance]));
+        self.made(TOKEN, &arguments)
+    }
+
+    /// A key or a token.
+    pub fn revoke(&self, secret: &str) {
+        let id = secret.split('_').nth(1).expect("it has an id");
+        let output = self.token(&["revoke", id]);
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn made(&self, prefix: &str, arguments: &[&str]) -> String {
+        let output = self.token(arguments);
+        let secret = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert!(output.status.success() && secret.starts_with(prefix), "{output:?}");
+        secret
+    }
+}
+
+impl Gateway {
+    /// Polls nobody, unless told to.
+    pub async fn start(arguments: &[&str]) -> Gateway {
+        let folder = Folder::new();
+        let (key, token) = (folder.key("read,logs,operate"), folder.agent_token(None));
+        Gateway::start_in(folder, key, token, arguments).await
+    }
+
+    pub async fn start_in(
+        folder: Folder,
+        key: String,
+        token: String,
+        arguments: &[&str],
+    ) -> Gateway {
+        let arguments: Vec<String> =
+            arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut command = Command::new(BINARY);
+        let (child, log) = spawn(with_arguments(&mut command, &folder, &arguments));
+        let mut gateway = Gateway { child, folder, arguments, log, api: String::new(), key, token };
+        gateway.api = gateway.listening().await;
+        gateway
+    }
+
+    /// Started by another program, such as a shell that sets limits: that gets the command line as `$@`.
+    pub async fn start_by(folder: Folder, key: String, token: String, script: &str) -> Gateway {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh", BINARY]);
+        let (child, log) = spawn(with_arguments(&mut command, &folder, &[]));
+        let arguments = Vec::new();
+        let mut gateway = Gateway { child, folder, arguments, log, api: String::new(), key, token };
+        gateway.api = gateway.listening().await;
+        gateway
+    }
+
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// With all scopes.
+    pub fn client(&self) -> Client {
+        self.client_with(&self.key)
+    }
+
+    pub fn client_with(&self, key: &str) -> Client {
+        Client::new(&self.api, Some(key))
+    }
+
+    /// Where it listens, `address:port`.
+    pub fn address(&self) -> &str {
+        self.api.strip_prefix("http://").expect("it is plain")
+    }
+
+    /// All lines that it has printed, on standard output and standard error.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().clone()
+    }
+
+    /// A line that has all of these words.
+    pub async fn logged(&self, words: &[&str]) -> String {
+        let has = |line: &&String| words.iter().all(|word| line.contains(word));
+        let what = format!("a line with {words:?}");
+        eventually(&what, async || self.log.lock().iter().find(has).cloned()).await
+    }
+
+    /// At once, as a crash does.
+    pub fn kill(mut self) -> (Folder, String, String) {
+        self.child.kill().expect("it is a child of ours");
+        self.child.wait().expect("it is a child of ours");
+        (self.folder.clone(), self.key.clone(), self.token.clone())
+    }
+
+    /// In good order; the time that it took.
+    pub fn end(&mut self) -> Duration {
+        let started = Instant::now();
+        drop(self.child.stdin.take());
+        while self.child.try_wait().expect("it is a child of ours").is_none() {
+            assert!(started.elapsed() < PATIENCE, "it does not end");
+            thread::sleep(Duration::from_millis(10));
+        }
+        started.elapsed()
+    }
+
+    /// Ends in good order and starts again, with the same arguments.
+    pub async fn restart(mut self) -> Gateway {
+        self.end();
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let (folder, key, token) = (self.folder.clone(), self.key.clone(), self.token.clone());
+        Gateway::start_in(folder, key, token, &arguments).await
+    }
+
+    async fn listening(&self) -> String {
+        let line = self.logged(&["\"listening\""]).await;
+        let line: Value = serde_json::from_str(&line).expect("it prints JSON");
+        format!("http://{}", line["address"].as_str().expect("it has an address"))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the gateway's last lines:");
+            let log = self.log.lock();
+            log.iter().rev().take(30).rev().for_each(|line| eprintln!("  {line}"));
+        }
+    }
+}
+
+/// A gateway that ends by itself, and what it said.
+pub fn run(folder: &Folder) -> Output {
+    let mut command = Command::new(BINARY);
+    with_arguments(&mut command, folder, &[]).output().expect("the gateway is built")
+}
+
+/// A gateway that is killed before it has said anything, most likely.
+pub fn start_and_kill(folder: &Folder, after: Duration) {
+    let mut command = Command::new(BINARY);
+    let (mut child, _) = spawn(with_arguments(&mut command, folder, &[]));
+    thread::sleep(after);
+    child.kill().expect("it is a child of ours");
+    child.wait().expect("it is a child of ours");
+}
+
+fn with_arguments<'a>(
+    command: &'a mut Command,
+    folder: &Folder,
+    arguments: &[String],
+) -> &'a mut Command {
+    let tls = arguments.iter().any(|argument| argument == "--ca-out");
+    command.args((!tls).then_some("--plain")).args(["--poll", "0", "--data"]);
+    command.arg(folder.data()).args(arguments)
+}
+
+fn spawn(command: &mut Command) -> (Child, Arc<Mutex<Vec<String>>>) {
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the gateway is built");
+    let log = Arc::new(Mutex::new(Vec::new()));
+    keep(child.stdout.take().expect("it is piped"), &log);
+    keep(child.stderr.take().expect("it is piped"), &log);
+    (child, log)
+}
+
+fn keep(output: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+    let log = log.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            log.lock().push(line);
+        }
+    });
+}
