@@ -50,7 +50,11 @@ impl Followers {
 
     /// Ends the follows of this id with the next turn. Says whether there is one.
     pub fn cancel(&mut self, id: &Id) -> bool {
-        self.list.iter_mut().fold(false, |any, running| running.follow.cancel(id) || any)
+        let mut any = false;
+        for running in &mut self.list {
+            any |= running.follow.cancel(id);
+        }
+        any
     }
 
     /// Answers the follows that are over, and moves one other on. True if there is more to do at once.
