@@ -126,6 +126,14 @@ impl Tail {
         }
     }
 
+    /// Reads until there is a line that begins like this.
+    #[track_caller]
+    pub fn wait_for_text(&mut self, session: &mut Session, text: &str) {
+        while !self.lines.iter().any(|line| line.text.starts_with(text)) {
+            self.wait_for_lines(session, self.lines.len() + 1);
+        }
+    }
+
     /// Reads until it has ended; what ended it.
     #[track_caller]
     pub fn wait_for_end(&mut self, session: &mut Session) -> String {
@@ -292,13 +300,12 @@ fn long_lines_are_joined_and_shown_before_their_newline() {
     }
     // Half a line is not.
     web.print_piece("half");
-    web.complain("a sign");
-    let count = tail.lines.len();
-    tail.wait_for_lines(&mut session, count + 1);
     std::thread::sleep(Duration::from_millis(300)); // twice as long as a piece waits
+    web.complain("a sign");
+    tail.wait_for_text(&mut session, "a sign");
+    assert!(!tail.lines.iter().any(|line| line.text.starts_with("half")));
     web.print_piece("\n");
-    tail.wait_for_lines(&mut session, count + 2);
-    assert!(tail.lines[count + 1].text.starts_with("half"), "{:?}", tail.lines[count + 1]);
+    tail.wait_for_text(&mut session, "half");
 }
 
 #[test]

@@ -92,7 +92,8 @@ fn a_container_that_ends_by_itself_sends_its_last_line() {
     // or is younger than a moment.
     let script = "echo first; sleep 1; seq 2000; echo last; sleep 0.5";
     let ending = Container::running(&[], script);
-    let mut tail = follow(&mut session, 1, &ending);
+    let params = json!({"container": ending.name, "lines": 5000});
+    let mut tail = Tail::ask(&mut session, 1, params);
     assert_eq!(tail.wait_for_end(&mut session), "container");
     assert_same_lines(&tail.lines, &ending.logs(5000));
     assert_eq!(tail.lines.len(), 2002);

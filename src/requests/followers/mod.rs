@@ -1,7 +1,7 @@
 //! The follows under way: at most eight, beside the requests in flight. They end with the session that
 //! they came by.
 //!
-//! Each turn of the loop moves one of them on, by one chunk or by one reading, so that turns are short.
+//! Each turn of the loop reads what one docker has printed, and sends one chunk, so that turns are short.
 
 mod pace;
 
@@ -63,7 +63,9 @@ impl Followers {
                 None => index += 1,
             }
         }
-        self.send_chunk(now, session) || self.read(now) || self.list.len() < before
+        // A reading may be what lets lines leave, also if it has found nothing.
+        let read = self.read(now);
+        self.send_chunk(now, session) || read || self.list.len() < before
     }
 
     /// When the next turn is due even if docker says nothing and the gateway takes nothing.

@@ -16,7 +16,7 @@ pub fn id(agent: usize) -> String {
 }
 
 pub fn register(agent: usize) -> Value {
-    let env = if agent % 4 == 0 { "staging" } else { "prod" };
+    let env = if agent.is_multiple_of(4) { "staging" } else { "prod" };
     let role = ["web", "worker", "db"][agent % 3];
     json!({
         "version": "1.0.0", "instance_id": id(agent),

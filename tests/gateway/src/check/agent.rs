@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -28,6 +29,7 @@ static HAS_SETPRIV: LazyLock<bool> = LazyLock::new(|| {
 
 pub struct Agent {
     inner: Arc<Inner>,
+    supervisor: Option<JoinHandle<()>>,
 }
 
 struct Inner {
@@ -58,8 +60,9 @@ impl Agent {
         install(program.as_ref(), &inner.installed())?;
         let supervisor = inner.clone();
         // A thread: it also has to work while a check keeps tokio busy, and it reaps.
-        std::thread::Builder::new().name("supervisor".into()).spawn(move || supervisor.watch())?;
-        Ok(Agent { inner })
+        let supervisor =
+            Builder::new().name("supervisor".into()).spawn(move || supervisor.watch())?;
+        Ok(Agent { inner, supervisor: Some(supervisor) })
     }
 
     pub fn folder(&self) -> &Path {
@@ -131,6 +134,11 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.inner.over.store(true, Ordering::Relaxed);
         self.kill();
+        // It holds the folder too, which has to be gone before this process ends.
+        if let Some(supervisor) = self.supervisor.take() {
+            let _ = supervisor.join();
+        }
+        end_all_of(self.folder());
     }
 }
 
@@ -204,6 +212,23 @@ impl Inner {
             }
             drop(child);
             std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Ends what an agent has left behind: whoever watches over a trial goes on without it, and would write
+/// its state into a folder that is gone.
+fn end_all_of(folder: &Path) {
+    let place = folder.display().to_string() + "/";
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for pid in pids.filter(|pid| *pid != std::process::id().cast_signed()) {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.split('\0').any(|word| word.starts_with(&place))
+            && let Some(pid) = Pid::from_raw(pid)
+        {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }

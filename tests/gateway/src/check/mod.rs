@@ -10,7 +10,7 @@
 mod agent;
 pub mod arguments;
 mod bench;
-mod check;
+
 pub mod docker;
 mod downloads;
 mod fault;
@@ -19,12 +19,14 @@ mod report;
 pub mod rules;
 mod run;
 mod scratch;
+mod table;
 pub mod sentences;
 mod wire;
 
 use std::process::ExitCode;
 
 use arguments::Parsed;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The whole command; its exit status is that of the results.
 #[tokio::main]
@@ -41,11 +43,14 @@ pub async fn command(parsed: Parsed) -> Result<ExitCode, String> {
         Parsed::Check(arguments) => *arguments,
     };
     let (as_json, junit) = (arguments.json, arguments.junit.clone());
+    let no_signals = |error| format!("can't listen for signals: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let running = run::run(arguments);
     let mut results = tokio::select! {
         results = running => results?,
-        // The agents end with the future that holds them.
+        // The agents and their folders end with the runtime, which holds them.
         _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(2)),
+        _ = terminate.recv() => return Ok(ExitCode::from(2)),
     };
     report::sort(&mut results);
     if let Some(path) = junit {

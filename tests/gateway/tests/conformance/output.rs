@@ -1,6 +1,7 @@
 //! What `gateway check` prints, and its exit status.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::kit::{Kit, Program};
 
@@ -54,6 +55,51 @@ fn a_fault_of_the_kit_has_a_status_of_its_own() {
         let text = String::from_utf8_lossy(&run.stderr).into_owned();
         assert!(text.starts_with("gateway: ") && text.lines().count() == 1, "{text}");
     }
+}
+
+/// Nothing of it stays: no process, no folder.
+#[test]
+fn a_kit_that_is_ended_takes_its_agents_along() {
+    let python = Program::python();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut kit = Kit::new().short_clocks().only("A-BEAT").with(&["--"]);
+    kit.command.args(python.words(&[])).env("TMPDIR", folder.path()).stdout(Stdio::null());
+    let mut kit = kit.command.spawn().expect("it was built");
+    let within = Duration::from_secs(60);
+    let pids = || {
+        let logs = std::fs::read_dir(folder.path()).expect("it is there").flatten();
+        let name =
+            |entry: std::fs::DirEntry| entry.path().join("vmkit-agent").display().to_string();
+        let programs: Vec<String> = logs.map(name).collect();
+        running(&programs)
+    };
+    let began = Instant::now();
+    while pids().is_empty() {
+        assert!(began.elapsed() < within, "no agent was started");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pids = pids();
+    let ended = Command::new("kill").args(["-TERM", &kit.id().to_string()]).status();
+    assert!(ended.expect("kill is there").success());
+    assert_eq!(kit.wait().expect("our child").code(), Some(2));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).expect("it is there").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+    let is_there = |pid: &&String| std::path::Path::new("/proc").join(pid).join("exe").exists();
+    let left: Vec<_> = pids.iter().filter(is_there).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// The processes that have one of these programs among their arguments.
+fn running(programs: &[String]) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").expect("a Linux").flatten();
+    let names = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    names
+        .filter(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            programs.iter().any(|program| line.split('\0').any(|word| word == program))
+        })
+        .collect()
 }
 
 /// Also where an agent says what XML can't hold.

@@ -106,9 +106,13 @@ async fn of_two_sessions_with_one_name_the_newer_stays() {
     .await;
     assert_eq!([&shown["agent_connected"], &shown["registers"]], [&json!(true), &json!(2)]);
     assert_eq!([&shown["warning"], &shown["last_warning"]], [&json!(null), &json!(null)]);
-    let events = client.json("/api/instances/web-1/events?after=0").await;
-    let events = events["events"].as_array().unwrap();
-    let told: Vec<_> = events.iter().map(|e| (e["type"].clone(), e["replaced"].clone())).collect();
+    let told = eventually("both are told", async || {
+        let events = client.json("/api/instances/web-1/events?after=0").await;
+        let events = events["events"].as_array().unwrap().iter();
+        let told: Vec<_> = events.map(|e| (e["type"].clone(), e["replaced"].clone())).collect();
+        (told.len() > 1).then_some(told)
+    })
+    .await;
     let connected = |replaced: bool| (json!("connected"), json!(replaced));
     assert_eq!(told, [connected(false), connected(true)]);
 }

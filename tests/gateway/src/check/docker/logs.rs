@@ -42,7 +42,7 @@ pub fn run(folder: &Path, words: &[String]) -> u8 {
     };
     let lines = match options.name.as_str() {
         "kit-down" => return daemon_is_down(),
-        "kit-hang" => return hang(),
+        "kit-hang" => return hang(folder),
         "kit-no-driver" => {
             eprintln!(
                 "Error response from daemon: configured logging driver does not support reading"
@@ -64,13 +64,14 @@ pub fn run(folder: &Path, words: &[String]) -> u8 {
     if print(&kept[from..]).is_err() {
         return 1;
     }
-    if options.follow { hang() } else { 0 }
+    if options.follow { hang(folder) } else { 0 }
 }
 
-/// Ends with the agent, as docker's CLI does when its output is closed.
-pub fn hang() -> u8 {
+/// Ends with the agent, as docker's CLI does when its output is closed; and with the kit, whose folder goes
+/// with it, where the agent had ended before this began.
+pub fn hang(folder: &Path) -> u8 {
     let parent = parent_id();
-    while parent_id() == parent {
+    while parent_id() == parent && folder.exists() {
         sleep(Duration::from_millis(20));
     }
     1
@@ -220,7 +221,7 @@ fn live(folder: &Path, options: &Options) -> u8 {
     let ended = folder.join(format!("{}.ended", options.name));
     let parent = parent_id();
     let mut place = text.len() as u64;
-    while options.follow && parent_id() == parent {
+    while options.follow && parent_id() == parent && folder.exists() {
         // Before the lines are read: what was written before the end is printed.
         let is_over = ended.exists();
         place = pass_on_from(&path, place).unwrap_or(place);

@@ -85,7 +85,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mode = fs::read_to_string(folder.join(MODE)).unwrap_or_default();
     let code = match words[0].as_str() {
         "logs" => logs::run(&folder, &words[1..]),
-        "ps" | "inspect" if mode == "Hangs" => logs::hang(),
+        "ps" | "inspect" if mode == "Hangs" => logs::hang(&folder),
         "ps" | "inspect" if mode == "Down" => logs::daemon_is_down(),
         "ps" => containers::ps(&mode),
         "inspect" => containers::inspect(&mode, &words[1..]),

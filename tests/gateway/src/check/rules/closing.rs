@@ -6,8 +6,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::super::bench::{Bench, answer};
-use super::super::check::{Check, checks};
 use super::super::fault::{Outcome, broken, ensure, unreached};
+use super::super::table::{Check, checks};
 use super::super::wire::frame::{self, whole};
 use super::super::wire::session::{Habit, Session};
 use super::frames::{LIMIT, request_of};

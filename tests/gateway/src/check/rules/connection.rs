@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::super::bench::{Bench, SLACK, Shared, TARGET};
-use super::super::check::{Check, checks};
 use super::super::fault::{Fault, Outcome, broken, ensure, unreached};
+use super::super::table::{Check, checks};
 use super::super::wire::frame;
 use super::super::wire::trace::shortened;
 use crate::net::tls;

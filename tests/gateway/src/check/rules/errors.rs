@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::super::bench::{Bench, Shared};
-use super::super::check::{Check, checks};
 use super::super::downloads::Serve;
 use super::super::fault::{Outcome, ensure, unreached};
+use super::super::table::{Check, checks};
 use super::super::wire::message::Message;
 use super::frames::messages;
 use super::support::shown;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::super::bench::Bench;
-use super::super::check::{Check, checks};
 use super::super::docker;
 use super::super::fault::{Fault, Outcome, broken, ensure, unreached};
+use super::super::table::{Check, checks};
 use super::super::wire::message::Message;
 use super::super::wire::session::{Habit, Session};
 use super::logs::{all_texts, chunks};

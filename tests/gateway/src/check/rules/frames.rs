@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::super::bench::{Bench, Shared};
-use super::super::check::{Check, checks};
 use super::super::fault::{Outcome, broken, ensure, unreached};
+use super::super::table::{Check, checks};
 use super::super::wire::frame::{self, Frame, whole};
 use super::super::wire::message::Message;
 use super::super::wire::session::Session;

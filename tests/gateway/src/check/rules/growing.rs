@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::super::bench::{Bench, answer};
-use super::super::check::{Check, checks};
 use super::super::fault::{Outcome, broken};
+use super::super::table::{Check, checks};
 use super::support::{UNKNOWN_METHOD, expect_code, result};
 
 pub const CHECKS: &[Check] = checks!["A-GROW-1" in "dials" => ignores_the_unknown];

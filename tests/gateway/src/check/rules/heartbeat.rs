@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::super::bench::{Bench, SLACK};
-use super::super::check::{Check, checks};
 use super::super::fault::{Outcome, broken, ensure, unreached};
+use super::super::table::{Check, checks};
 use super::super::wire::frame::{self, whole};
 use super::super::wire::session::{Habit, Session};
 

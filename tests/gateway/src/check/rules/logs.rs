@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::bench::Bench;
-use super::super::check::{Check, checks};
 use super::super::docker::stamp_of;
 use super::super::fault::{Outcome, broken, ensure, unreached};
+use super::super::table::{Check, checks};
 use super::super::wire::message::Message;
 use super::super::wire::session::Session;
 use super::frames::LIMIT;

@@ -21,8 +21,8 @@ mod upgrades;
 use serde_json::json;
 
 use super::bench::Bench;
-use super::check::Check;
 use super::fault::Outcome;
+use super::table::Check;
 
 /// Rules for agents that no check looks at, each with its reason.
 pub const NOT_CHECKED: &[(&str, &str)] = &[];

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::bench::{Bench, Shared, answer};
-use super::super::check::{Check, checks};
 use super::super::fault::{Outcome, broken, ensure, unreached};
+use super::super::table::{Check, checks};
 use super::super::wire::message::Message;
 use super::super::wire::session::Session;
 use super::connection::parts_of;

@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::super::bench::{Bench, SLACK, answer};
-use super::super::check::{Check, checks};
 use super::super::fault::{Fault, Outcome, broken, ensure, unreached};
+use super::super::table::{Check, checks};
 
 pub const CHECKS: &[Check] = checks![
     "A-RETRY-1" in "retry" => without_end,

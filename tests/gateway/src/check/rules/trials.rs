@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::bench::Bench;
-use super::super::check::{Check, checks};
 use super::super::fault::{Fault, Outcome, broken, ensure, unreached};
+use super::super::table::{Check, checks};
 use super::super::wire::message::Message;
 use super::super::wire::session::Session;
 use super::releases::Release;
@@ -72,13 +72,12 @@ async fn tell(bench: &mut Bench) -> Outcome<Story> {
         answer.is_some_and(|m| m.frame < place && m.value["result"]["status"] == "upgrading")
     });
     bench.leave();
-    let told_first;
     let dial = bench.dial_within(PATIENCE).await?;
     let (session, register) = bench.opened(dial).await?;
     let versions = [before, version(&register)];
     super::super::bench::answer(&session, &register, serde_json::json!({"ok": true})).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    told_first = rolled_back(&session);
+    let told_first = rolled_back(&session);
     bench.leave();
     let dial = bench.redial().await?;
     let session = bench.accepted(dial).await?;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::super::bench::Bench;
-use super::super::check::{Check, checks};
 use super::super::downloads::Serve;
 use super::super::fault::{Fault, Outcome, broken, ensure};
+use super::super::table::{Check, checks};
 use super::super::wire::message::Message;
 use super::super::wire::session::Session;
 use super::releases::{Release, Signer};

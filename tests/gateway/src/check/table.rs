@@ -34,11 +34,11 @@ impl Check {
 /// those that only look.
 macro_rules! checks {
     (@run $lane:literal $function:path) => {
-        $crate::check::check::Run::Active($lane, |bench| Box::pin($function(bench)))
+        $crate::check::table::Run::Active($lane, |bench| Box::pin($function(bench)))
     };
-    (@run $function:path) => { $crate::check::check::Run::Passive($function) };
+    (@run $function:path) => { $crate::check::table::Run::Passive($function) };
     ($($id:literal $(in $lane:literal)? => $function:path),* $(,)?) => {
-        &[$($crate::check::check::Check {
+        &[$($crate::check::table::Check {
             id: $id,
             run: checks!(@run $($lane)? $function),
         }),*]
