@@ -43,6 +43,7 @@ pub async fn command(parsed: Parsed) -> Result<ExitCode, String> {
         Parsed::Check(arguments) => *arguments,
     };
     let (as_json, junit) = (arguments.json, arguments.junit.clone());
+    let token = arguments.token.clone().unwrap_or_default();
     let no_signals = |error| format!("can't listen for signals: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let running = run::run(arguments);
@@ -53,6 +54,7 @@ pub async fn command(parsed: Parsed) -> Result<ExitCode, String> {
         _ = terminate.recv() => return Ok(ExitCode::from(2)),
     };
     report::sort(&mut results);
+    report::blot_out(&mut results, &token);
     if let Some(path) = junit {
         std::fs::write(&path, report::junit(&results))
             .map_err(|error| format!("writing {}: {error}", path.display()))?;

@@ -25,7 +25,7 @@ fn an_agent_that_was_started_by_hand() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let fixtures = folder.path().display().to_string();
     let mut kit = Kit::new().short_clocks().with(&["--json", "--fixtures", &fixtures]).only(
-        "A-CONN-2,A-CONN-9,A-FRAME,A-CLOSE-6,A-CLOSE-8,A-RPC-1,A-RPC-11,A-LOG-2,A-MET-7,A-UPG-12,A-CLOSE-4",
+        "A-CONN-2,A-CONN-3,A-CONN-9,A-FRAME,A-CLOSE-6,A-CLOSE-8,A-RPC-1,A-RPC-11,A-LOG-2,A-MET-7,A-UPG-12,A-CLOSE-4",
     );
     kit.command.env("GATEWAY_TOKEN", TOKEN).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut kit = Ended(kit.command.spawn().expect("it was built"));
@@ -38,7 +38,7 @@ fn an_agent_that_was_started_by_hand() {
     assert!(line.contains(&format!("{fixtures}/docker")), "{line}");
 
     let mut agent = Command::new("setpriv");
-    agent.args(["--pdeathsig", "KILL", "--", "sh"]).args(python.words(&[])).env_clear();
+    agent.args(["--pdeathsig", "KILL", "--", "sh"]).args(python.words(&["--break", "A-CONN-3"])).env_clear();
     agent.envs([
         ("PATH", "/usr/bin:/bin"),
         ("VMKIT_AGENT_TOKEN", TOKEN),
@@ -56,11 +56,18 @@ fn an_agent_that_was_started_by_hand() {
     let odd = verdicts.iter().filter(|(_, verdict)| verdict.word != "PASS");
     let odd: Vec<(&str, &str)> =
         odd.map(|(id, verdict)| (id.as_str(), verdict.word.as_str())).collect();
-    let due = ["A-CLOSE-4", "A-CONN-9", "A-UPG-12"].map(|id| (id, "NOT TESTED"));
+    let due = [
+        ("A-CLOSE-4", "NOT TESTED"),
+        ("A-CONN-3", "FAIL"),
+        ("A-CONN-9", "NOT TESTED"),
+        ("A-UPG-12", "NOT TESTED"),
+    ];
     let told = || {
         verdicts.iter().map(|(id, v)| format!("{id} {} {}", v.word, v.detail)).collect::<Vec<_>>()
     };
     assert_eq!(odd, due, "{:#?}", told());
+    let shown = said.to_string();
+    assert!(shown.contains("<token>") && !shown.contains(TOKEN), "{shown}");
     assert!(verdicts["A-CONN-9"].detail.contains("gateway check -- PROGRAM"));
     assert_eq!(code, Some(1));
 }

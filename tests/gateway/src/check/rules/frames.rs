@@ -82,7 +82,7 @@ async fn in_fragments(bench: &mut Bench) -> Outcome {
     }
     let longest = session.see(|log| {
         let data = log.frames.iter().filter(|(_, frame)| !frame.is_control());
-        data.map(|(_, frame)| frame.payload.len()).max().unwrap_or(0)
+        data.map(|(_, frame)| frame.length).max().unwrap_or(0)
     });
     ensure(longest <= FRAGMENT, || format!("a frame of {longest} bytes"))
 }
@@ -149,9 +149,7 @@ fn a_clients_frame(shared: &Shared) -> Outcome {
                 let is_right = match frame.opcode {
                     frame::CONTINUATION => open,
                     frame::TEXT | frame::BINARY => !open,
-                    frame::CLOSE | frame::PING | frame::PONG => {
-                        frame.fin && frame.payload.len() <= 125
-                    }
+                    frame::CLOSE | frame::PING | frame::PONG => frame.fin && frame.length <= 125,
                     _ => false,
                 };
                 if !is_right {

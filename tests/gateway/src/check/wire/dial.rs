@@ -84,7 +84,13 @@ impl Dial {
         };
         timeout(within, reading).await.map_err(|_| io::ErrorKind::TimedOut)??;
         let head = String::from_utf8_lossy(&head).into_owned();
-        trace.note(From::Agent, number, &head.trim_end().replace("\r\n", " | "));
+        // Lines of a trace are cut, so a part of the token could stay of it.
+        let fields = head
+            .trim_end()
+            .split("\r\n")
+            .filter(|field| !field.to_ascii_lowercase().starts_with("authorization:"));
+        let shown: Vec<&str> = fields.chain(["Authorization: ..."]).collect();
+        trace.note(From::Agent, number, &shown.join(" | "));
         Ok(Dial { request: Request { head, peer }, at, number, stream, trace })
     }
 

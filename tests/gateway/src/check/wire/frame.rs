@@ -26,6 +26,8 @@ pub struct Frame {
     /// Whether its length has the shortest form that holds it.
     pub shortest: bool,
     pub payload: Vec<u8>,
+    /// Bytes of the payload as it came.
+    pub length: usize,
 }
 
 impl Frame {
@@ -77,7 +79,8 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Fr
     }
     payload.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
     let (fin, reserved, opcode) = (head[0] & 0x80 != 0, head[0] >> 4 & 7, head[0] & 15);
-    Ok(Some(Frame { fin, reserved, opcode, masked, shortest, payload }))
+    let length = payload.len();
+    Ok(Some(Frame { fin, reserved, opcode, masked, shortest, payload, length }))
 }
 
 /// A server's frame. `first` is the first byte: FIN, the reserved bits and the opcode.

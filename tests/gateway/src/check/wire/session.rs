@@ -26,7 +26,14 @@ pub struct Log {
     /// When the connection ended, and how.
     pub end: Option<(Instant, String)>,
     partial: Vec<u8>,
+    /// Bytes of all frames.
+    held: usize,
 }
+
+/// Bytes of a frame that are kept beside its message.
+const SHOWN: usize = 100;
+/// Bytes that a session may bring. What a check asks for is a tenth of it.
+const HELD: usize = 512 * 1024 * 1024;
 
 impl Log {
     /// The agent's close frame: its code, and when and where among the frames it came.
@@ -40,12 +47,16 @@ impl Log {
         pings.map(|(at, _)| *at).collect()
     }
 
-    fn add(&mut self, at: Instant, frame: &Frame) {
-        self.frames.push((at, frame.clone()));
+    /// A message is kept whole; of its frames only the beginning, which is to be shown.
+    fn add(&mut self, at: Instant, mut frame: Frame) {
+        self.held += frame.length;
         if frame.is_control() {
+            self.frames.push((at, frame));
             return;
         }
         self.partial.extend(&frame.payload);
+        frame.payload.truncate(SHOWN);
+        self.frames.push((at, frame.clone()));
         if frame.fin {
             let bytes = std::mem::take(&mut self.partial);
             self.messages.push(Message::new(at, bytes, self.frames.len() - 1));
@@ -231,6 +242,7 @@ impl Session {
             masked: false,
             shortest: true,
             payload: payload.to_vec(),
+            length: payload.len(),
         };
         self.0.trace.frame(From::Kit, self.0.number, &frame);
         self.bytes(&frame::encode(first, payload)).await;
@@ -257,6 +269,9 @@ impl Session {
         let how = loop {
             while !self.0.habits[Habit::Read as usize].load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if self.see(|log| log.held > HELD) {
+                break "sends more than the kit can hold".to_owned();
             }
             match frame::read(&mut stream).await {
                 Ok(Some(frame)) => self.take(frame).await,
@@ -285,19 +300,21 @@ impl Session {
 
     async fn take(&self, frame: Frame) {
         self.0.trace.frame(From::Agent, self.0.number, &frame);
-        self.0.log.lock().add(Instant::now(), &frame);
+        let opcode = frame.opcode;
+        let payload = if frame.is_control() { frame.payload.clone() } else { Vec::new() };
+        self.0.log.lock().add(Instant::now(), frame);
         self.0.changed.send_modify(|count| *count += 1);
         let has = |habit: Habit| self.0.habits[habit as usize].load(Ordering::Relaxed);
-        match frame.opcode {
+        match opcode {
             // A peer that does not read must not keep the kit from reading.
             frame::PING if has(Habit::Pong) => {
                 let session = self.clone();
                 tokio::spawn(async move {
-                    session.send(whole(frame::PONG), &frame.payload).await;
+                    session.send(whole(frame::PONG), &payload).await;
                 });
             }
             frame::CLOSE if has(Habit::Close) && self.0.closed.lock().is_none() => {
-                let (code, _) = frame.close();
+                let code = self.see(|log| log.close()).map_or(1000, |(code, ..)| code);
                 self.close(code, "").await;
             }
             _ => {}
