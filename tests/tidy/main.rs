@@ -177,8 +177,12 @@ fn files(folder: &str) -> Vec<File> {
         if kind.is_dir() {
             files.append(&mut self::files(&path));
         } else if kind.is_file() {
-            let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-            files.push(File { path, text });
+            let bytes = fs::read(&path).unwrap();
+            // A picture may hold any letters by chance.
+            if !bytes.contains(&0) {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                files.push(File { path, text });
+            }
         }
     }
     files

@@ -48,9 +48,9 @@ impl Followers {
         self.list.push(Running { asked: Asked::new(request, now), follow, sent: 0 });
     }
 
-    /// Ends the follows of this id with the next turn. Says whether there is one.
+    /// Ends the follow of this id with the next turn. Says whether there is one.
     pub fn cancel(&mut self, id: &Id) -> bool {
-        self.list.iter_mut().fold(false, |any, running| running.follow.cancel(id) || any)
+        self.list.iter_mut().any(|running| running.follow.cancel(id))
     }
 
     /// Answers the follows that are over, and moves one other on. True if there is more to do at once.

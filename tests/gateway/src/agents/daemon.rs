@@ -18,6 +18,8 @@ use crate::net::Peer;
 use crate::output;
 
 const AGENT_NAME_LIMIT: usize = 200;
+/// Each session has its own for as long as it lives. The library's 128 KiB would be most of what it costs.
+const READ_BUFFER: usize = 4096;
 
 /// An agent with a good token, or the answer that it gets.
 pub struct Agent(AgentIdentity);
@@ -62,6 +64,7 @@ pub async fn daemon(
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let agent: Option<String> = agent.map(|agent| agent.chars().take(AGENT_NAME_LIMIT).collect());
     upgrade
+        .read_buffer_size(READ_BUFFER)
         // The limit itself is the session's to judge, which answers with a proper close.
         .max_message_size(2 * MESSAGE_LIMIT)
         .max_frame_size(2 * MESSAGE_LIMIT)

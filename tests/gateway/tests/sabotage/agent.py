@@ -10,7 +10,6 @@ needs Python 3.11 and its standard library only, and reads the environment of th
 """
 
 import argparse
-import asyncio
 import os
 import sys
 
@@ -18,14 +17,13 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import breaks
 import clock
-import settings
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", nargs="?", choices=("run", "doctor", "rollback"), default="run")
     parser.add_argument("--installed", metavar="PATH", help="the file that an upgrade replaces")
-    parser.add_argument("--own-version", metavar="V", default=settings.VERSION)
+    parser.add_argument("--own-version", metavar="V", default="1.0.0")
     parser.add_argument("--clock-scale", metavar="S", type=float, default=1.0)
     parser.add_argument("--break", dest="rule", metavar="ID", choices=breaks.BREAKS)
     parser.add_argument("--list-breaks", action="store_true")
@@ -47,8 +45,11 @@ def main() -> None:
     if given.rule:
         breaks.choose(given.rule)
     # Not needed for what is above, and slow to load.
+    import asyncio
+
     import life
     import rollback
+    import settings
 
     if given.command == "rollback":
         rollback.guard(given.installed)

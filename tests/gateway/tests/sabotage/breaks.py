@@ -25,7 +25,7 @@ BREAKS = {
     "A-BEAT-2": "does not mind a ping that is not answered",
     "A-BEAT-3": "does not mind a ping that can't be written, while frames arrive",
     "A-BEAT-4": "answers a ping with a pong of another payload",
-    "A-BEAT-5": "answers a ping after 1 s",
+    "A-BEAT-5": "answers a ping after 0.7 s",
     "A-RETRY-1": "does not dial again after a close code from 4000 on, but 4409",
     "A-RETRY-2": "waits the whole limit, no random part of it",
     "A-RETRY-3": "keeps the long limit after a session of 60 s, and waits all of it",

@@ -163,7 +163,7 @@ class Session:
             payload = b"another payload"
         pong = frames.frame(frames.PONG, payload)
         if broken("A-BEAT-5"):
-            asyncio.get_running_loop().call_later(1, self._control, pong)
+            asyncio.get_running_loop().call_later(0.7, self._control, pong)
         elif len(self._controls) < _WAITING_LIMIT:
             self._control(pong)
 

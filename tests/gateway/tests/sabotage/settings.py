@@ -9,7 +9,6 @@ import urllib.parse
 
 from breaks import broken
 
-VERSION = "1.0.0"
 ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armv7", "riscv64": "riscv64"}
 
 
