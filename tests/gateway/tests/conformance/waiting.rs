@@ -38,7 +38,10 @@ fn an_agent_that_was_started_by_hand() {
     assert!(line.contains(&format!("{fixtures}/docker")), "{line}");
 
     let mut agent = Command::new("setpriv");
-    agent.args(["--pdeathsig", "KILL", "--", "sh"]).args(python.words(&["--break", "A-CONN-3"])).env_clear();
+    agent
+        .args(["--pdeathsig", "KILL", "--", "sh"])
+        .args(python.words(&["--break", "A-CONN-3"]))
+        .env_clear();
     agent.envs([
         ("PATH", "/usr/bin:/bin"),
         ("VMKIT_AGENT_TOKEN", TOKEN),
