@@ -17,6 +17,7 @@ from clock import scaled
 LIMIT = 8
 # Lines of both pipes that come within this time are put in order.
 _GATHER = 0.05
+_CHUNK = 64 * 1024
 # Bytes of lines that wait for a gateway that does not read.
 _WAITING_LIMIT = 256 * 1024
 
@@ -34,11 +35,12 @@ class Follows:
     def start(self, call: Call, wanted: logs.Wanted) -> None:
         if self.count >= LIMIT and not broken("A-FOL-4"):
             raise rpc.RpcError(rpc.BUSY, f"busy: {LIMIT} follows are under way; cancel one of them")
-        follow = self._follows[call.id] = _Follow(call, wanted)
+        name = _name(call.id)
+        follow = self._follows[name] = _Follow(call, wanted)
 
         def forget(_: asyncio.Task) -> None:
-            if self._follows.get(call.id) is follow:
-                del self._follows[call.id]
+            if self._follows.get(name) is follow:
+                del self._follows[name]
 
         follow.task.add_done_callback(forget)
 
@@ -49,7 +51,7 @@ class Follows:
             if not broken("A-FOL-8"):
                 raise rpc.wrong("id is neither a string nor a number")
             text = ""
-        follow = self._follows.pop(text, None)
+        follow = self._follows.pop(_name(text), None)
         if follow is not None:
             follow.cancelled = True
             follow.task.cancel()
@@ -58,6 +60,11 @@ class Follows:
     def end(self) -> None:
         for follow in list(self._follows.values()):
             follow.task.cancel()
+
+
+def _name(id_: str) -> str:
+    """Strings are the same id where they say the same, numbers where they have the same bytes."""
+    return f"string {rpc.read(id_)}" if id_.startswith('"') else id_
 
 
 class _Follow:
@@ -78,9 +85,12 @@ class _Follow:
         except TimeoutError:
             pass
         except docker.Failure as failure:
+            await queue.flush()
             self._call.fail(failure.error())
             return
-        await queue.flush()
+        # What the gateway has cancelled it does not want to read.
+        if not self.cancelled:
+            await queue.flush()
         ended = "cancelled" if self.cancelled else "container"
         result: dict[str, Any] = {"lines": [], "streamed": queue.sent, "ended": ended}
         if broken("A-FOL-3"):
@@ -160,7 +170,7 @@ class _Queue:
         before = len(self._lines)
         dropped = 0 if broken("A-FOL-5") else self._dropped
         self._dropped = 0
-        left = self._sequence.send(self._lines, dropped)
+        left = self._sequence.send(self._lines, dropped, _CHUNK)
         self.sent += before - len(self._lines)
         self._bytes = sum(map(_size, self._lines))
         await asyncio.shield(left)

@@ -189,9 +189,12 @@ class Sequence:
         self._call = call
         self._next = 1 if broken("A-LOG-12") else 0
 
-    def send(self, queue: collections.deque[loglines.Line], dropped: int = 0) -> asyncio.Future:
+    def send(
+        self, queue: collections.deque[loglines.Line], dropped: int = 0, limit: int = CHUNK
+    ) -> asyncio.Future:
         """Sends as many of the oldest lines as a chunk holds, and takes them off the queue."""
-        limit = 2 * CHUNK if broken("A-LOG-13") else CHUNK
+        if broken("A-LOG-13"):
+            limit *= 2
         head = f'{{"id":{self._call.id},"seq":{self._next},"lines":['
         tail = "]" + (f',"dropped":{dropped}' if dropped else "") + "}"
         length = len(rpc.notification("logs_chunk", head + tail).encode()) + 1
