@@ -154,14 +154,7 @@ fn start(gateway: &Arc<Gateway>, line: &str) -> Result<Step, String> {
         }
         ["sign-in-link"] => sign_in_link(gateway, Scopes::all()),
         ["sign-in-link", scopes] => sign_in_link(gateway, scopes.parse()?),
-        ["sign-out-all"] => {
-            let gateway = gateway.clone();
-            Ok(wait(async move {
-                let ended = gateway.access.sign_all_out().await;
-                let failed = |_| json!({"message": "the store can't be written; try again"});
-                ended.map(|()| json!({"ok": true})).map_err(failed)
-            }))
-        }
+        ["sign-out-all"] => Ok(wait(sign_out_all(gateway.clone()))),
         ["quit"] => Ok(Step::Quit),
         _ => Err(format!("not a command, or not its arguments: {line:?}; see help")),
     }
@@ -171,6 +164,12 @@ fn sign_in_link(gateway: &Gateway, scopes: Scopes) -> Result<Step, String> {
     let base = gateway.url.get().ok_or("the gateway does not listen yet; try again")?;
     let code = gateway.access.sign_in_code(scopes).ok_or("the kernel gives no random bytes")?;
     Ok(Step::Done(json!({"url": format!("{base}{}", page::sign_in_link(&code))})))
+}
+
+async fn sign_out_all(gateway: Arc<Gateway>) -> Outcome {
+    let ended = gateway.access.sign_all_out().await;
+    let failed = |_| json!({"message": "the store can't be written; try again"});
+    ended.map(|()| json!({"ok": true})).map_err(failed)
 }
 
 fn instances(gateway: &Gateway) -> Value {

@@ -30,8 +30,10 @@ macro_rules! assets {
 
 static ASSETS: &[Asset] = &assets! {
     "page.css": "text/css; charset=utf-8",
+    "pieces.css": "text/css; charset=utf-8",
     "overview.css": "text/css; charset=utf-8",
     "instance.css": "text/css; charset=utf-8",
+    "plots.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
     "plots.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",

@@ -73,6 +73,7 @@ fn head(shell: &Shell) -> Markup {
             title { (shell.title) " · vmkit" }
             link rel="icon" type="image/svg+xml" href=(assets::path("icon.svg"));
             link rel="stylesheet" href=(assets::path("page.css"));
+            link rel="stylesheet" href=(assets::path("pieces.css"));
             @if shell.visitor.is_some() {
                 link rel="modulepreload" href=(assets::path("stream.js"));
                 script type="module" src=(assets::path("page.js")) {}

@@ -156,6 +156,8 @@ fn key_page(next: Option<&str>, failure: Option<&str>) -> Markup {
                 h1 { "Sign in" }
                 @if let Some(words) = failure { p.failure role="alert" #failure { (words) } }
                 @if let Some(next) = next { input type="hidden" name="next" value=(next); }
+                // For whatever keeps passwords: it asks for a name to each.
+                input type="text" name="username" value="API key" autocomplete="username" hidden;
                 label for="key" { "API key" }
                 input #key name="key" type="password" required autofocus autocomplete="current-password"
                     placeholder="vmk_…" spellcheck="false" autocapitalize="off"

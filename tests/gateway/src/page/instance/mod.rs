@@ -156,6 +156,7 @@ fn page(gateway: &Gateway, visitor: &Visitor, seen: &Seen, attempt: &Attempt) ->
         &shell,
         html! {
             link rel="stylesheet" href=(assets::path("instance.css"));
+            link rel="stylesheet" href=(assets::path("plots.css"));
             div.instance data-topic=(topic) {
                 (facts::head(seen))
                 @if let Some(history) = &seen.history { (plots::section(id, seen.span, history)) }
