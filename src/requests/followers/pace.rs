@@ -96,6 +96,7 @@ mod tests {
         assert_eq!(pace.deadline(at(20)), None);
 
         // A chunk that is not late, or nothing more to send: it has caught up.
+        assert!(!pace.may_send(at(20), true, false));
         pace.sent(at(20), CHUNK);
         assert!(pace.is_lost(at(20)), "that one was late");
         assert!(pace.may_send(at(21), true, true));

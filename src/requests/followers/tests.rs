@@ -56,7 +56,7 @@ fn what_is_held_is_bounded() {
             most = most.max(*held.iter().max().unwrap());
             all = all.max(held.iter().sum());
         });
-        assert!(most > 60 * 1024 && most <= 128 * 1024, "{most} bytes of one");
+        assert!(most > 40 * 1024 && most <= 128 * 1024, "{most} bytes of one");
         assert!(all <= 1280 * 1024, "{all} bytes of all");
         assert!(in_flight.followers.pace.is_lost(Instant::now()), "the gateway has not read");
 

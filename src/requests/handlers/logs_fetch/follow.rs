@@ -19,10 +19,10 @@ use crate::wire::rpc::{self, Error, Id};
 /// A chunk is one message of at most this size, or a single line.
 const CHUNK: usize = 64 * 1024;
 /// With so much in memory, docker's pipes are not read.
-const ROOM: usize = 64 * 1024;
+const ROOM: usize = 44 * 1024;
 /// How much a pass reads, and in what steps of each pipe.
 const PASS: usize = 64 * 1024;
-const STEP: usize = 8 * 1024;
+const STEP: usize = 4 * 1024;
 /// What a line that waits costs beside its bytes.
 const LINE_COST: usize = 24;
 /// How long the pipes are left alone after a pass that has emptied them, and else.
