@@ -88,7 +88,7 @@ fn each_follow_has_its_share() {
             let of = |message: Value| message["params"]["id"].as_u64();
             ids.extend(world.received().into_iter().filter_map(of));
         });
-        assert!(ids.len() > 5 * LIMIT, "{} chunks", ids.len());
+        assert!(ids.len() > 2 * LIMIT, "{} chunks", ids.len());
         let count = |id| ids.iter().filter(|of| **of == id).count();
         let counts: Vec<usize> = (0..LIMIT as u64).map(count).collect();
         let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
