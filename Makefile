@@ -10,7 +10,7 @@ gateway := $(target)/debug/gateway
 fast_gateway := $(target)/release/gateway
 need := @dist/build/need cargo:cargo-web cc:gcc
 
-.PHONY: help demo test dist release bench screenshots lint fuzz clean agent gateway cargo-test
+.PHONY: help demo test dist release bench screenshots sabotage lint fuzz clean agent gateway cargo-test
 # One target at a time: cargo uses all processors itself.
 .NOTPARALLEL:
 
@@ -56,6 +56,11 @@ lint: ## formatting, clippy, shellcheck, the dependencies' licences and bans
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	shellcheck $$(grep --recursive --files-with-matches -E '^#!/bin/(ba)?sh' .ci dist tests)
 	dist/build/deny
+
+sabotage: export VMKIT_SABOTAGE = each
+sabotage: agent ## gateway check against each of the breaks of the agent in Python: some ten minutes
+	$(need)
+	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --package vmkit-gateway --test conformance matrix
 
 fuzz: ## the property tests with many more cases (20,000)
 	$(need)

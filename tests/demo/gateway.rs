@@ -77,6 +77,18 @@ impl Gateway {
         Ok(self.given)
     }
 
+    /// A link that opens the page without a key, once.
+    pub async fn sign_in_link(&mut self) -> Result<String, String> {
+        let number = self.command("sign-in-link").await?;
+        loop {
+            let line = self.next().await?;
+            if line["command"] == number {
+                let url = line["answer"]["url"].as_str().map(str::to_owned);
+                return url.ok_or_else(|| format!("no sign-in link: {line}"));
+            }
+        }
+    }
+
     pub async fn stop(mut self) {
         // The end of its standard input ends it; dropped, it is killed.
         drop(self.commands);

@@ -60,6 +60,8 @@ async fn demo(screen: Screen) -> Result<String, String> {
     screen.title("vmkit-agent demo");
     let mut gateway = Gateway::start(&settings.gateway, &workplace).await?;
     screen.about("gateway", &format!("{}, its own CA, a random token", gateway.url));
+    screen.about("page", &gateway.page);
+    screen.about("sign in", &format!("{} (works once)", gateway.sign_in_link().await?));
     let containers = Containers::start(&workplace, &stop);
     screen.about(
         "containers",

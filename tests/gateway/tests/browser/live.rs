@@ -26,6 +26,7 @@ async fn wait_for_stream(world: &World, path: &str) {
 async fn a_lost_agent_raises_the_warning_in_all_tabs_and_its_register_clears_it() {
     world(async |world| {
         let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
+        agent.set_log("web", vec![log_line(0, "line 0", false)]).await;
         world.sign_in().await;
         let mut tabs = vec![world.tab().await];
         mark(world).await;
@@ -34,6 +35,8 @@ async fn a_lost_agent_raises_the_warning_in_all_tabs_and_its_register_clears_it(
             world.open(path).await;
             mark(world).await;
         }
+        // Lines that are asked for while the agent is lost are an error in the console.
+        world.wait_for_text("line 0").await;
         wait_for_stream(world, STREAM).await;
         let lost = "1 agent is lost";
         agent.lose();
