@@ -8,6 +8,9 @@ agent := $(target)/dist/vmkit-agent-linux-$(arch)
 gateway := $(target)/debug/gateway
 # Cargo builds the profile bench there.
 fast_gateway := $(target)/release/gateway
+archs := amd64 arm64 armv7 riscv64
+gateway_build := --package vmkit-gateway
+demo_build := --example demo
 need := @dist/build/need cargo:cargo-web cc:gcc
 
 .PHONY: help demo test dist release bench screenshots sabotage lint fuzz clean agent gateway cargo-test
@@ -20,16 +23,21 @@ help: ## this list
 # Without docker the demo starts no containers, and says so.
 demo: agent gateway ## a real agent on the reference gateway, live; DEMO_SECONDS=20 ends it
 	@! command -v docker >/dev/null || dist/build/need busybox:busybox-static || :
-	cargo build --locked --example demo
+	cargo build --locked $(demo_build)
 	@AGENT="$(agent)" GATEWAY="$(gateway)" "$(target)/debug/examples/demo"
 
 test: export DEMO_SECONDS = 20
+# One foreign architecture stands for all: each takes more than a minute. `make dist` builds all four.
+test: archs = amd64 arm64
+# With the features that the tests need too, or cargo would build the dependencies twice.
+test: gateway_build = --workspace --bin gateway --example demo
+test: demo_build = --workspace --example demo
 test: lint dist cargo-test demo ## all tests, as CI runs them
 
 # RELEASE_PUBKEY=RW... compiles a minisign key in: these agents refuse upgrades not signed with it.
 dist: gateway ## the release files, in target/dist; TOOLCHAIN=rustup or debian chooses the compiler
 	@rm -f "$(target)"/dist/*.minisig
-	dist/build/agent amd64 arm64 armv7 riscv64
+	dist/build/agent $(archs)
 	@dist/build/prove "$(gateway)" "$(target)"/dist/vmkit-agent-linux-*
 	@dist/build/installer "$(target)/dist/install.sh"
 	@cp dist/vmkit-agent.8 "$(target)/dist/"
@@ -75,7 +83,7 @@ agent:
 
 gateway:
 	$(need)
-	cargo build --locked --package vmkit-gateway
+	cargo build --locked $(gateway_build)
 
 # The integration tests run the release agent; the unit tests run in the debug build, which checks for
 # overflow. Most tests wait, so more of them run at a time than there are processors.
