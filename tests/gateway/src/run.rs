@@ -38,7 +38,6 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     log(arguments.log);
-    descriptors::raise(arguments.limits.all);
 
     let tls = match &arguments.tls {
         Some(settings) => Some(tls::server_config(settings)?),
@@ -60,6 +59,8 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     let access = Access::new(store.clone(), arguments.given);
     let gateway = Gateway::new(agents, store.clone(), access, arguments.clocks);
     tokio::spawn(keep_house(gateway.clone()));
+    // A start that fails says why in one line, without a warning before it.
+    descriptors::raise(arguments.limits.all);
     let url = format!("{http}://localhost:{}", address.port());
     let _ = gateway.url.set(page_url.clone().unwrap_or_else(|| url.clone()));
     output::event(
