@@ -1,7 +1,6 @@
 //! Many follows at once: eight and no more, of containers that print without a pause or nothing at all,
 //! over a gateway that reads fast, slowly or not for a while. Nobody else waits, and memory is bounded.
 
-use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -9,9 +8,7 @@ use serde_json::{Value, json};
 
 use super::follow::{BY_PIPES, Printer, Tail, cancel};
 use super::logs_flood::assert_small;
-use crate::support::{
-    Agent, End, Frame, Lost, PATIENCE, Peer, Session, Setup, narrow_listener, opcode, poll_until,
-};
+use crate::support::{Agent, Frame, PATIENCE, Peer, Session, Setup, narrow_listener, opcode};
 
 const BUSY: i64 = -32004;
 const FOLLOWS: usize = 8;
@@ -199,24 +196,9 @@ fn a_container_that_prints_nothing_wakes_nobody() {
         take(&mut tails, &message);
     }
     // The pass after the last line finds nothing.
-    rest(&mut session, Duration::from_millis(500));
-    let before = sleeps(&agent);
-    rest(&mut session, Duration::from_secs(2));
-    let woken = sleeps(&agent) - before;
+    session.rest(Duration::from_millis(500));
+    let before = agent.sleeps();
+    session.rest(Duration::from_secs(2));
+    let woken = agent.sleeps() - before;
     assert!(woken <= 2, "{woken} wake-ups");
-}
-
-fn rest(session: &mut Session, time: Duration) {
-    match session.try_next(time) {
-        Err(End::Lost(Lost::Deadline)) => {}
-        heard => panic!("the agent was not at rest: {heard:?}"),
-    }
-}
-
-fn sleeps(agent: &Agent) -> u64 {
-    poll_until("its status", PATIENCE, || {
-        let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).ok()?;
-        let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"))?;
-        count.trim().parse().ok()
-    })
 }

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Authority, Log, PATIENCE, Scratch, Setup, TOKEN, poll_until};
+use crate::support::{Authority, Log, PATIENCE, Scratch, Setup, TOKEN, poll_until, venv};
 
 struct Gateway {
     child: Child,
@@ -22,7 +22,9 @@ impl Gateway {
         let certificate = scratch.write("identity.pem", authority.good().pem);
         // Ends with the test, also where the test is killed.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", &python()]).arg(file("gateway.py")).arg("0");
+        command.args(["--pdeathsig", "KILL", "--"]);
+        command.arg(venv(file("requirements.txt")).join("bin/python"));
+        command.arg(file("gateway.py")).arg("0");
         command.arg(certificate).env("GATEWAY_TOKEN", TOKEN);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.expect("util-linux is installed");
@@ -121,16 +123,6 @@ fn it_refuses_another_token_and_another_path() {
     let agent = gateway.agent().env("VMKIT_GATEWAY_URL", elsewhere).start();
     agent.wait_for_log(&["404"]);
     assert_eq!(gateway.log.lines().len(), 1, "{:#?}", gateway.log.lines());
-}
-
-/// A Python that has what the gateway imports.
-#[track_caller]
-fn python() -> String {
-    let mut venv = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/build/venv"));
-    let made = venv.arg(file("requirements.txt")).output().expect("the script is there");
-    let said = String::from_utf8_lossy(&made.stderr);
-    assert!(made.status.success(), "no Python for the gateway: {said}");
-    format!("{}/bin/python", String::from_utf8_lossy(&made.stdout).trim())
 }
 
 fn file(name: &str) -> String {

@@ -9,7 +9,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Agent, End, Lost, PATIENCE, Peer, Session, Setup, TOKEN, poll_until};
+use crate::support::{Agent, PATIENCE, Peer, Setup, TOKEN, poll_until};
 
 /// The socket that systemd would have, under a name of the kernel's.
 struct Manager {
@@ -201,25 +201,10 @@ fn at_rest_the_watchdog_is_fed_along_with_the_heartbeat() {
     let (_peer, agent, mut session) =
         Agent::registered(manager.tell(Setup::new(), Duration::from_secs(60)));
     agent.wait_for_log(&["registered"]);
-    rest(&mut session, Duration::from_secs(2));
-    let before = sleeps(&agent);
-    rest(&mut session, Duration::from_secs(31));
-    let woken = sleeps(&agent) - before;
+    session.rest(Duration::from_secs(2));
+    let before = agent.sleeps();
+    session.rest(Duration::from_secs(31));
+    let woken = agent.sleeps() - before;
     assert!(woken <= 4, "{woken} wake-ups");
     assert!(manager.is_fed_within(Duration::from_millis(50)), "and it was fed");
-}
-
-fn rest(session: &mut Session, time: Duration) {
-    match session.try_next(time) {
-        Err(End::Lost(Lost::Deadline)) => {}
-        heard => panic!("the agent was not at rest: {heard:?}"),
-    }
-}
-
-fn sleeps(agent: &Agent) -> u64 {
-    poll_until("its status", PATIENCE, || {
-        let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).ok()?;
-        let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"))?;
-        count.trim().parse().ok()
-    })
 }

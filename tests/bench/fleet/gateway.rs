@@ -1,12 +1,10 @@
 //! The gateway's process: its start with a folder, its end by SIGKILL, and what it costs.
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
+use crate::support::{Keys, port_of};
 use crate::workplace::{MARK, starting};
 use crate::world::World;
 
@@ -34,15 +32,8 @@ impl Gateway {
         let program = PathBuf::from(program).canonicalize().expect("GATEWAY is a file");
         let mark = world.place.path().to_owned();
         let folder = mark.join("gateway");
-        let token = |words: &[&str]| {
-            let mut command = Command::new(&program);
-            command.arg("token").args(words).arg("--data").arg(&folder);
-            let made = command.output().expect("GATEWAY runs");
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-            String::from_utf8_lossy(&made.stdout).trim().to_owned()
-        };
-        let agent_token = token(&["add", "--name", "fleet", "--agent"]);
-        let api_key = token(&["add", "--name", "reader", "--scopes", "read"]);
+        let keys = Keys::new(&program, &folder);
+        let (agent_token, api_key) = (keys.agent(None), keys.api("read"));
         let (child, port) = run(&program, &folder, &mark, 0);
         Gateway { program, folder, mark, child, port, agent_token, api_key }
     }
@@ -107,15 +98,8 @@ fn run(program: &PathBuf, folder: &PathBuf, mark: &PathBuf, port: u16) -> (Child
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     drop(started);
     let mut child = child.expect("GATEWAY runs");
-    let mut events = BufReader::new(child.stdout.take().expect("piped"));
-    let mut line = String::new();
-    events.read_line(&mut line).expect("it tells where it listens");
-    // Else it would wait for a reader.
-    std::thread::spawn(move || std::io::copy(&mut events, &mut std::io::sink()));
-    let told: Value = serde_json::from_str(&line).unwrap_or_default();
-    let address = told["address"].as_str().unwrap_or_default();
-    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    (child, port.unwrap_or_else(|| panic!("the gateway said {line:?}")))
+    let port = port_of(child.stdout.take().expect("piped"));
+    (child, port)
 }
 
 /// The number after `name` in a text of `/proc`.

@@ -285,6 +285,15 @@ impl Agent {
         self.child.id()
     }
 
+    /// How often it has gone to sleep so far, and with that how often it was woken.
+    pub fn sleeps(&self) -> u64 {
+        poll_until("its status", PATIENCE, || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+            let count = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"))?;
+            count.trim().parse().ok()
+        })
+    }
+
     pub fn root(&self) -> &PrivateRoot {
         self.root.as_ref().expect("an agent in a private root")
     }

@@ -16,6 +16,7 @@ mod log_line;
 pub mod look_alike;
 mod peer;
 mod private_root;
+mod reference_gateway;
 mod release;
 mod response;
 pub mod schemas;
@@ -25,6 +26,7 @@ mod server;
 mod stream;
 mod sweep;
 mod tls;
+mod venv;
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -38,6 +40,7 @@ pub use log::Log;
 pub use log_line::{LogLine, assert_same_lines, texts};
 pub use peer::{Dial, Peer};
 pub use private_root::{ENTER_ROOT, PrivateRoot};
+pub use reference_gateway::{Keys, port_of};
 pub use release::{OWN_VERSION, RELEASE_FILE, Release, architecture};
 pub use scratch::{Scratch, kill_marked};
 pub use server::{Download, PUBLIC_NAME, Server};
@@ -45,6 +48,7 @@ pub use session::{End, Session};
 pub use stream::Lost;
 pub use sweep::{Moment, Share, Took};
 pub use tls::{Authority, Identity};
+pub use venv::venv;
 
 /// How long anything that should happen at once may take on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);

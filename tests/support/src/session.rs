@@ -108,6 +108,15 @@ impl Session {
         self.read_message(Instant::now() + within)
     }
 
+    /// Nothing comes for so long.
+    #[track_caller]
+    pub fn rest(&mut self, time: Duration) {
+        match self.try_next(time) {
+            Err(End::Lost(Lost::Deadline)) => {}
+            heard => panic!("the agent was not at rest: {heard:?}"),
+        }
+    }
+
     fn read_message(&mut self, deadline: Instant) -> Result<String, End> {
         loop {
             if let Some(text) = self.read_frame(deadline)? {

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::failure::Failure;
 use crate::agents::fleet::Record;
+use crate::agents::health::FULL_PCT;
 use crate::agents::register::InstanceId;
 use crate::agents::status::{Status, status};
 use crate::agents::view::{Instance, Numbers, Summary};
@@ -17,8 +18,6 @@ use crate::gateway::Gateway;
 const LIMIT: usize = 50;
 const HIGHEST_LIMIT: usize = 200;
 const LABELS: usize = 16;
-/// Per cent.
-const FULL_DISK: f64 = 90.0;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -121,7 +120,7 @@ fn urgency(record: &Record, now: Moment) -> Urgency {
     let disk = numbers.and_then(|numbers| numbers.disk_pct);
     match status(record, now).agent_connected {
         false => Urgency::Lost,
-        true if disk.is_some_and(|disk| disk >= FULL_DISK) => Urgency::FullDisk,
+        true if disk.is_some_and(|disk| disk >= FULL_PCT) => Urgency::FullDisk,
         true => Urgency::Well,
     }
 }

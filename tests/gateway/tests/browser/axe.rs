@@ -1,21 +1,15 @@
 //! axe-core, the checker of accessibility, from the Python package that carries it.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::LazyLock;
 
 use serde_json::Value;
+use vmkit_test_support::venv;
 
 use crate::browser::Browser;
 
 /// Its source.
 static AXE: LazyLock<String> = LazyLock::new(|| {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let requirements = root.join("tests/gateway/tests/browser/requirements.txt");
-    let output = Command::new(root.join("dist/build/venv")).arg(requirements).output();
-    let output = output.expect("dist/build/venv runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let venv = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let venv = venv(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/requirements.txt"));
     let mut python = std::fs::read_dir(venv.join("lib")).expect("a virtual environment");
     let python = python.next().expect("one Python").expect("it can be read").path();
     let source = python.join("site-packages/axe_playwright_python/axe.min.js");

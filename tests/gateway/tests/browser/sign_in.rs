@@ -42,8 +42,8 @@ async fn a_revoked_key_ends_every_page_and_says_why() {
         let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
         agent.set_log("web", vec![log_line(0, "a secret of production", false)]).await;
         let scopes = ["add", "--name", "vmkit-test", "--scopes", "read,logs"];
-        let key = world.token(&scopes);
-        let list = world.token(&["list"]);
+        let key = world.keys.done(&scopes);
+        let list = world.keys.done(&["list"]);
         let id = list.lines().last().and_then(|line| line.split_whitespace().next());
         world.sign_in_with(&key).await;
         world.open("/instances/vmkit-test-1/logs/web").await;
@@ -52,7 +52,7 @@ async fn a_revoked_key_ends_every_page_and_says_why() {
         world.new_tab().await;
         world.open("/").await;
 
-        world.token(&["revoke", id.expect("a key")]);
+        world.keys.done(&["revoke", id.expect("a key")]);
         for tab in [world.tab().await, watching] {
             world.switch(&tab).await;
             world.wait_for_text("Your session is over").await;
@@ -69,7 +69,7 @@ async fn a_key_without_the_scope_sees_no_log() {
     world(async |world| {
         let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
         agent.set_log("web", vec![log_line(0, "a secret of production", false)]).await;
-        let key = world.token(&["add", "--name", "vmkit-test", "--scopes", "read"]);
+        let key = world.keys.done(&["add", "--name", "vmkit-test", "--scopes", "read"]);
         world.sign_in_with(&key).await;
         world.open("/instances/vmkit-test-1/logs/web").await;
         world.wait_for_text("lacks the scope logs").await;

@@ -2,9 +2,8 @@
 //! console, and no tab may have asked another host.
 
 use std::ops::Deref;
-use std::process::Command;
 
-use vmkit_test_support::Scratch;
+use vmkit_test_support::{Keys, Scratch};
 
 use crate::browser::{Browser, Wants};
 use crate::gateway::{Gateway, KEY};
@@ -12,6 +11,7 @@ use crate::gateway::{Gateway, KEY};
 pub struct World {
     pub gateway: Gateway,
     pub browser: Browser,
+    pub keys: Keys,
     scratch: Scratch,
 }
 
@@ -34,7 +34,9 @@ impl World {
         let browser = Browser::start(wants).await;
         let scratch = Scratch::new();
         let gateway = Gateway::start(&scratch, 0);
-        World { gateway, browser, scratch }
+        let program = env!("CARGO_BIN_EXE_gateway");
+        let keys = Keys::new(program, scratch.path().join("data"));
+        World { gateway, browser, keys, scratch }
     }
 
     /// As after a crash, on the same port with the same data.
@@ -42,15 +44,6 @@ impl World {
         let port = self.gateway.port();
         self.gateway.kill();
         self.gateway = Gateway::start(&self.scratch, port);
-    }
-
-    /// `gateway token` with these words. Returns what it prints.
-    pub fn token(&self, words: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-        command.arg("token").args(words).arg("--data").arg(self.scratch.path().join("data"));
-        let output = command.output().expect("the gateway runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
     }
 
     /// How many requests for this path, as the router writes it, the gateway has answered.

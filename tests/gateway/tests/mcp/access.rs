@@ -17,14 +17,14 @@ async fn each_tool_needs_its_scope() {
         ("logs,operate", vec!["get_logs"], "list_instances", &json!({})),
         ("logs", vec!["get_logs"], "get_instance", &json!({"instance": "a"})),
     ] {
-        let mut client = Client::connect(&gateway, &gateway.key(scopes), "auto").await;
+        let mut client = Client::connect(&gateway, &gateway.keys.api(scopes), "auto").await;
         let tools = client.tools().await;
         let told: Vec<_> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
         assert_eq!(told, names, "{scopes}");
         let line = client.fail(refused, arguments.clone()).await;
         assert!(line.contains("lacks the scope"), "{scopes}: {line}");
     }
-    let operate = gateway.post(&gateway.key("operate")).send().await.unwrap();
+    let operate = gateway.post(&gateway.keys.api("operate")).send().await.unwrap();
     assert_eq!(operate.status(), StatusCode::FORBIDDEN);
     assert!(operate.text().await.unwrap().contains("neither the scope read nor logs"));
 }
@@ -32,10 +32,10 @@ async fn each_tool_needs_its_scope() {
 #[tokio::test]
 async fn only_an_api_key_in_the_header_opens() {
     let gateway = Gateway::start();
-    let key = gateway.key("read,logs");
+    let key = gateway.keys.api("read,logs");
     assert_eq!(gateway.post(&key).send().await.unwrap().status(), StatusCode::OK);
     let wrong = format!("{}x", &key[..key.len() - 1]);
-    for stranger in [wrong.as_str(), "", "vmk_", &gateway.agent_token(), crate::gateway::TOKEN] {
+    for stranger in [wrong.as_str(), "", "vmk_", &gateway.keys.agent(None), crate::gateway::TOKEN] {
         let answer = gateway.post(stranger).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{stranger}");
         assert_eq!(answer.headers()["www-authenticate"], "Bearer");
@@ -64,14 +64,14 @@ async fn only_an_api_key_in_the_header_opens() {
 #[tokio::test]
 async fn a_revoked_key_ends_at_once() {
     let gateway = Gateway::start();
-    let (key, other) = (gateway.key("read,logs"), gateway.key("read,logs"));
+    let (key, other) = (gateway.keys.api("read,logs"), gateway.keys.api("read,logs"));
     let mut client = Client::connect(&gateway, &key, "auto").await;
     let agent = Agent::start(&gateway, "web-1", json!({}), 10.0).await;
     // A call that would wait for its agent for 40 s.
     let slow = json!({"instance": "web-1", "container": SLOW});
     client.send(json!({"call": "get_logs", "arguments": slow})).await;
     agent.asked("logs_fetch").await;
-    gateway.revoke(&key);
+    gateway.keys.revoke(&key);
     let said = client.line().await;
     assert!(said.to_string().contains("revoked"), "{said}");
     assert_eq!(gateway.post(&key).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
@@ -82,7 +82,7 @@ async fn a_revoked_key_ends_at_once() {
 async fn it_answers_to_its_own_names_alone() {
     let gateway =
         Gateway::with(&["--plain", "--host", "gw.example.com", "--cert-name", "cert.example"]);
-    let (key, port) = (gateway.key("read"), gateway.port());
+    let (key, port) = (gateway.keys.api("read"), gateway.port());
     let status = async |headers: &[(reqwest::header::HeaderName, String)]| {
         let mut ask = gateway.post(&key);
         for (name, value) in headers {
@@ -119,7 +119,7 @@ async fn it_answers_to_its_own_names_alone() {
 #[tokio::test]
 async fn there_is_nothing_but_post() {
     let gateway = Gateway::start();
-    let key = gateway.key("read,logs");
+    let key = gateway.keys.api("read,logs");
     for method in ["GET", "DELETE", "PUT", "OPTIONS", "HEAD"] {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let ask = reqwest::Client::new().request(method.clone(), gateway.url()).bearer_auth(&key);
@@ -133,7 +133,7 @@ async fn there_is_nothing_but_post() {
 #[tokio::test]
 async fn nothing_can_be_changed() {
     let gateway = Gateway::start();
-    let key = gateway.key("read,logs,operate");
+    let key = gateway.keys.api("read,logs,operate");
     for tool in ["upgrade", "agent_upgrade", "restart", "call", "request"] {
         let ask = gateway.post(&key).body(call(tool, &json!({"instance": "a"})).to_string());
         let answer: Value = ask.send().await.unwrap().json().await.unwrap();

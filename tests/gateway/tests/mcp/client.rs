@@ -1,11 +1,12 @@
 //! The official client in Python, as a process of its own.
 
-use std::process::{Command as Blocking, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
+use vmkit_test_support::venv;
 
 use crate::PATIENCE;
 use crate::gateway::Gateway;
@@ -21,7 +22,7 @@ pub struct Client {
 impl Client {
     /// `mode` is `auto` or `legacy`.
     pub async fn connect(gateway: &Gateway, key: &str, mode: &str) -> Client {
-        let mut command = Command::new(python());
+        let mut command = Command::new(venv(file("requirements.txt")).join("bin/python"));
         command.arg(file("client.py")).args([gateway.url().as_str(), key, mode]);
         command.args(gateway.ca()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().expect("Python is there");
@@ -70,16 +71,6 @@ impl Client {
         let line = line.expect("text").expect("it lives");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"))
     }
-}
-
-/// A Python that has the client.
-#[track_caller]
-fn python() -> String {
-    let mut venv = Blocking::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/build/venv"));
-    let made = venv.arg(file("requirements.txt")).output().expect("the script is there");
-    let said = String::from_utf8_lossy(&made.stderr);
-    assert!(made.status.success(), "no Python for the client: {said}");
-    format!("{}/bin/python", String::from_utf8_lossy(&made.stdout).trim())
 }
 
 fn file(name: &str) -> String {

@@ -1,7 +1,7 @@
 //! The real gateway, as a process of its own that ends with the test.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -9,6 +9,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use vmkit_test_support::{Keys, port_of};
 
 pub const TOKEN: &str = "vmkit-test-token";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_gateway");
@@ -18,6 +19,7 @@ pub struct Gateway {
     /// Its end ends the gateway, also where the test is killed.
     _stdin: ChildStdin,
     folder: TempDir,
+    pub keys: Keys,
     port: u16,
     scheme: &'static str,
 }
@@ -38,17 +40,10 @@ impl Gateway {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("cargo has built it");
         let stdin = child.stdin.take().expect("piped");
-        let mut events = BufReader::new(child.stdout.take().expect("piped"));
-        let mut line = String::new();
-        events.read_line(&mut line).expect("it tells where it listens");
-        // Else it would wait for a reader.
-        std::thread::spawn(move || std::io::copy(&mut events, &mut std::io::sink()));
-        let told: Value = serde_json::from_str(&line).unwrap_or_default();
-        let address = told["address"].as_str().unwrap_or_default();
-        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let port = port.unwrap_or_else(|| panic!("not an address in {line:?}"));
+        let port = port_of(child.stdout.take().expect("piped"));
         let scheme = if options.contains(&"--plain") { "http" } else { "https" };
-        Gateway { child, _stdin: stdin, folder, port, scheme }
+        let keys = Keys::new(PROGRAM, folder.path().join("data"));
+        Gateway { child, _stdin: stdin, folder, keys, port, scheme }
     }
 
     pub fn port(&self) -> u16 {
@@ -72,39 +67,12 @@ impl Gateway {
         std::fs::read_to_string(self.folder.path().join("log")).expect("it logs")
     }
 
-    pub fn key(&self, scopes: &str) -> String {
-        self.token(&["add", "--name", "test", "--scopes", scopes])
-    }
-
-    pub fn agent_token(&self) -> String {
-        self.token(&["add", "--name", "test", "--agent"])
-    }
-
-    /// As an operator does it while the gateway runs.
-    pub fn revoke(&self, key: &str) {
-        let id = key.split('_').nth(1).expect("a key has an id");
-        self.token(&["revoke", id]);
-    }
-
     /// A request that is good but for what the test changes.
     pub fn post(&self, key: &str) -> RequestBuilder {
         let ask = Client::new().post(self.url()).bearer_auth(key);
         ask.header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")
             .body(call("list_instances", &json!({})).to_string())
-    }
-
-    #[track_caller]
-    fn token(&self, words: &[&str]) -> String {
-        let mut command = Command::new(PROGRAM);
-        command.arg("token").args(words).arg("--data").arg(self.data());
-        let done = command.output().expect("cargo has built it");
-        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
     }
 }
 

@@ -14,7 +14,7 @@ use crate::gateway::{Gateway, call};
 #[tokio::test]
 async fn a_body_that_is_no_message_is_refused_in_a_line() {
     let gateway = Gateway::start();
-    let key = gateway.key("read,logs");
+    let key = gateway.keys.api("read,logs");
     let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
     for body in [
         "",
@@ -50,7 +50,7 @@ async fn a_body_that_is_no_message_is_refused_in_a_line() {
 #[tokio::test]
 async fn a_body_is_bounded_and_of_one_kind() {
     let gateway = Gateway::start();
-    let key = gateway.key("read");
+    let key = gateway.keys.api("read");
     let long = call("list_instances", &json!({"labels": {"a": "x".repeat(64 * 1024)}})).to_string();
     let answer = gateway.post(&key).body(long).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
@@ -71,7 +71,7 @@ async fn a_body_is_bounded_and_of_one_kind() {
 #[tokio::test]
 async fn a_client_that_goes_away_frees_its_place() {
     let gateway = Gateway::start();
-    let key = gateway.key("logs");
+    let key = gateway.keys.api("logs");
     let agent = Agent::logging(&gateway, "a", json!({}), 10.0, vec!["hello".to_owned()]).await;
     let ask = |container: &str| {
         let body = call("get_logs", &json!({"instance": "a", "container": container}));
@@ -96,7 +96,7 @@ async fn a_client_that_goes_away_frees_its_place() {
 #[test]
 fn a_body_that_never_comes_is_not_waited_for() {
     let gateway = Gateway::start();
-    let key = gateway.key("read");
+    let key = gateway.keys.api("read");
     let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).unwrap();
     stream.set_read_timeout(Some(crate::PATIENCE)).unwrap();
     let head = format!(

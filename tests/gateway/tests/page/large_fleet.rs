@@ -75,7 +75,7 @@ async fn the_first_load_is_small_and_shows_what_is_wrong() {
     let folder = scratch();
     fill(&data(folder.path()));
     let gateway = Gateway::start_in(folder, &["--plain"]);
-    let cookie = gateway.sign_in(&gateway.key("read,logs,operate")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read,logs,operate")).await;
 
     let bytes = weigh(&gateway, "/", &cookie).await;
     println!("the first load of {INSTANCES} instances has {bytes} bytes");

@@ -29,7 +29,7 @@ async fn what_an_agent_says_stays_text() {
         {"version": HOSTILE, "checksum_sha256": "a", "reason": HOSTILE, "cause": HOSTILE, "at": HOSTILE}]});
     let mut agent = gateway.connect(told).await;
     agent.tell("health_snapshot", hostile_snapshot()).await;
-    let cookie = gateway.sign_in(&gateway.key("read,logs,operate")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read,logs,operate")).await;
     let path = "/instances/%3Cscript%3Ealert%281%29%3C%2Fscript%3E%22%27%3E%3Cimg%20src%3Dx%20onerror\
                 %3Dalert%282%29%3E%2F..%2F%3F%23%25";
     eventually("the snapshot is there", async || {
@@ -56,7 +56,7 @@ async fn what_an_agent_says_stays_text() {
 #[tokio::test]
 async fn every_answer_says_what_a_browser_may_do() {
     let gateway = Gateway::start();
-    let cookie = gateway.sign_in(&gateway.key("read")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read")).await;
     let page = gateway.page("/", &cookie).await;
     let style = page.split('"').find(|part| part.ends_with("/page.css")).expect("it has a style");
     for path in [
@@ -103,7 +103,7 @@ async fn a_key_shows_what_its_scopes_allow() {
             json!({"cpu_pct": 1, "containers": [{"name": "nginx", "state": "running"}]}),
         )
         .await;
-    let all = gateway.sign_in(&gateway.key("read,logs,operate")).await;
+    let all = gateway.sign_in(&gateway.keys.api("read,logs,operate")).await;
     eventually("the container is there", async || {
         gateway.page("/instances/web-1", &all).await.contains("/instances/web-1/logs/nginx")
     })
@@ -115,13 +115,13 @@ async fn a_key_shows_what_its_scopes_allow() {
             .contains("<form method=\"post\" action=\"/instances/web-1/upgrade")
     );
 
-    let reads = gateway.sign_in(&gateway.key("read")).await;
+    let reads = gateway.sign_in(&gateway.keys.api("read")).await;
     let page = gateway.page("/instances/web-1", &reads).await;
     assert!(
         page.contains("nginx") && !page.contains("/logs/nginx") && !page.contains("/upgrade\"")
     );
 
-    let operates = gateway.sign_in(&gateway.key("operate")).await;
+    let operates = gateway.sign_in(&gateway.keys.api("operate")).await;
     let answer = gateway.get("/").header("cookie", &operates).send().await.unwrap();
     assert_eq!(answer.status(), 403);
     assert!(answer.text().await.unwrap().contains("lacks the scope read"));
@@ -136,7 +136,7 @@ async fn the_overview_filters_by_its_url() {
         told["labels"] = json!({"env": env});
         agents.push(gateway.connect(told).await);
     }
-    let cookie = gateway.sign_in(&gateway.key("read")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read")).await;
     let shows = async |query: &str| {
         let page = gateway.page(query, &cookie).await;
         (page.contains("href=\"/instances/web-1\""), page.contains("href=\"/instances/web-2\""))

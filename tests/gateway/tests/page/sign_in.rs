@@ -12,7 +12,7 @@ async fn a_key_opens_a_session_and_signing_out_ends_it() {
     assert_eq!(answer.status(), 303);
     assert_eq!(location(&answer), "/sign-in?next=%2Finstances%2Fa%3Frange%3D7d");
 
-    let body = format!("key={}&next=%2F%3Fshow%3Dlost", gateway.key("read"));
+    let body = format!("key={}&next=%2F%3Fshow%3Dlost", gateway.keys.api("read"));
     let answer = gateway.post("/sign-in").body(body).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), location(&answer)), (303, "/?show=lost"));
     let set = answer.headers()["set-cookie"].to_str().unwrap();
@@ -42,13 +42,13 @@ async fn a_wrong_key_opens_nothing_and_is_limited() {
     }
     assert_eq!(last, 429);
     // Whoever has a good key is not locked out.
-    gateway.sign_in(&gateway.key("read")).await;
+    gateway.sign_in(&gateway.keys.api("read")).await;
 }
 
 #[tokio::test]
 async fn no_other_site_signs_in_or_changes_anything() {
     let gateway = Gateway::start();
-    let key = gateway.key("read,logs,operate");
+    let key = gateway.keys.api("read,logs,operate");
     let cookie = gateway.sign_in(&key).await;
     let other_port = gateway.url.rsplit_once(':').unwrap().0.to_owned() + ":1";
     for origin in [None, Some("null"), Some("https://evil.example"), Some(other_port.as_str())] {
@@ -72,7 +72,7 @@ async fn no_other_site_signs_in_or_changes_anything() {
 #[tokio::test]
 async fn a_session_reads_rest_but_changes_nothing_there() {
     let gateway = Gateway::start();
-    let cookie = gateway.sign_in(&gateway.key("read,operate")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read,operate")).await;
     let list = || gateway.get("/api/instances").header("cookie", &cookie);
     assert_eq!(list().send().await.unwrap().status(), 200);
     for site in ["cross-site", "same-site"] {
@@ -88,11 +88,11 @@ async fn a_session_reads_rest_but_changes_nothing_there() {
 #[tokio::test]
 async fn a_session_survives_a_restart_and_ends_with_its_key() {
     let gateway = Gateway::start();
-    let key = gateway.key("read");
+    let key = gateway.keys.api("read");
     let cookie = gateway.sign_in(&key).await;
     let gateway = gateway.killed_and_started();
     assert_eq!(gateway.status("/", &cookie).await, 200);
-    gateway.revoke(&key);
+    gateway.keys.revoke(&key);
     assert_eq!(gateway.status("/", &cookie).await, 303, "at once");
     assert_eq!(gateway.status("/api/instances", &cookie).await, 401);
 }
@@ -100,7 +100,7 @@ async fn a_session_survives_a_restart_and_ends_with_its_key() {
 #[tokio::test]
 async fn a_second_sign_in_ends_the_session_before() {
     let gateway = Gateway::start();
-    let key = gateway.key("read");
+    let key = gateway.keys.api("read");
     let first = gateway.sign_in(&key).await;
     let request = gateway.post("/sign-in").header("cookie", &first).body(format!("key={key}"));
     let second = cookie(request.send().await.unwrap().headers()).unwrap();
@@ -146,7 +146,7 @@ async fn a_link_from_another_site_is_opened_by_the_one_who_is_signed_in() {
 #[tokio::test]
 async fn of_secrets_the_store_has_none() {
     let gateway = Gateway::start();
-    let key = gateway.key("read");
+    let key = gateway.keys.api("read");
     let cookie = gateway.sign_in(&key).await;
     let secrets = [key.as_str(), cookie.split_once('=').unwrap().1];
     for entry in std::fs::read_dir(crate::support::data(gateway.folder())).unwrap() {

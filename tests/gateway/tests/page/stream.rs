@@ -86,7 +86,7 @@ fn is(name: &'static str, topic: &'static str) -> impl Fn(&Event) -> bool {
 #[tokio::test]
 async fn the_warning_comes_and_goes_and_events_are_resumed() {
     let gateway = Gateway::start();
-    let cookie = gateway.sign_in(&gateway.key("read")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read")).await;
     let mut stream = Stream::open(&gateway, &cookie, None).await;
     let agent = gateway.connect(register("web-1")).await;
     let connected = stream.until(is("event", "fleet")).await;
@@ -112,14 +112,14 @@ async fn the_warning_comes_and_goes_and_events_are_resumed() {
 #[tokio::test]
 async fn it_ends_with_its_session() {
     let gateway = Gateway::start();
-    let key = gateway.key("read");
+    let key = gateway.keys.api("read");
     let (revoked, signed_out) =
-        (gateway.sign_in(&key).await, gateway.sign_in(&gateway.key("read")).await);
+        (gateway.sign_in(&key).await, gateway.sign_in(&gateway.keys.api("read")).await);
     let mut streams = [
         Stream::open(&gateway, &revoked, None).await,
         Stream::open(&gateway, &signed_out, None).await,
     ];
-    gateway.revoke(&key);
+    gateway.keys.revoke(&key);
     let out = gateway.post("/sign-out").header("cookie", &signed_out).send().await.unwrap();
     assert_eq!(out.status(), 303);
     for stream in &mut streams {
@@ -130,7 +130,7 @@ async fn it_ends_with_its_session() {
 #[tokio::test]
 async fn lines_of_containers_come_by_the_same_stream() {
     let gateway = Gateway::start();
-    let cookie = gateway.sign_in(&gateway.key("read,logs")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read,logs")).await;
     let mut agent = gateway.connect(register("web/1")).await;
     let mut stream = Stream::open(&gateway, &cookie, None).await;
     let topic = "logs:web/1/nginx";
@@ -157,7 +157,7 @@ async fn lines_of_containers_come_by_the_same_stream() {
 #[tokio::test]
 async fn what_one_stream_may_ask_for_is_bounded_and_its_own() {
     let gateway = Gateway::start();
-    let key = gateway.key("read,logs");
+    let key = gateway.keys.api("read,logs");
     let (cookie, other) = (gateway.sign_in(&key).await, gateway.sign_in(&key).await);
     let agent = gateway.connect(register("web-1")).await;
     let mut stream = Stream::open(&gateway, &cookie, None).await;
@@ -173,7 +173,7 @@ async fn what_one_stream_may_ask_for_is_bounded_and_its_own() {
     let end = stream.until(|event| event.name == "end").await;
     assert_eq!(end.data["topic"], "logs:web-1/c8");
 
-    let reads = gateway.sign_in(&gateway.key("read")).await;
+    let reads = gateway.sign_in(&gateway.keys.api("read")).await;
     let without_logs = Stream::open(&gateway, &reads, None).await;
     assert_eq!(without_logs.change(&gateway, &reads, add(1)).await, 403);
 
@@ -189,7 +189,7 @@ async fn what_one_stream_may_ask_for_is_bounded_and_its_own() {
 #[tokio::test]
 async fn nobody_is_told_without_a_session() {
     let gateway = Gateway::start();
-    let key = gateway.key("read");
+    let key = gateway.keys.api("read");
     let cookie = gateway.sign_in(&key).await;
     let ask = || gateway.get_as("/page/stream", "text/event-stream");
     assert_eq!(ask().send().await.unwrap().status(), 401);
@@ -203,7 +203,7 @@ async fn nobody_is_told_without_a_session() {
 #[tokio::test]
 async fn a_reader_that_goes_away_ends_what_it_followed() {
     let gateway = Gateway::start();
-    let cookie = gateway.sign_in(&gateway.key("read,logs")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read,logs")).await;
     let mut agent = gateway.connect(register("web-1")).await;
     let stream = Stream::open(&gateway, &cookie, None).await;
     let add = json!({"add": [{"topic": "logs:web-1/nginx"}]});

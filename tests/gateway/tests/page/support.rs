@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
+use vmkit_test_support::Keys;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_gateway");
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -25,6 +26,7 @@ pub struct Gateway {
     lines: Receiver<Value>,
     commands: u64,
     folder: TempDir,
+    pub keys: Keys,
     /// `http://localhost:PORT`
     pub url: String,
     client: reqwest::Client,
@@ -37,7 +39,8 @@ impl Gateway {
     }
 
     pub fn start_in(folder: TempDir, arguments: &[&str]) -> Gateway {
-        let token = made(folder.path(), &["--name", "test", "--agent"]);
+        let keys = Keys::new(BINARY, data(folder.path()));
+        let token = keys.agent(None);
         let mut child = Command::new(BINARY)
             .args(arguments)
             .args(["--data".as_ref(), data(folder.path()).as_os_str()])
@@ -56,7 +59,8 @@ impl Gateway {
         let policy = reqwest::redirect::Policy::none();
         let client = reqwest::Client::builder().redirect(policy).build().expect("it has no TLS");
         let url = String::new();
-        let mut gateway = Gateway { child, stdin, lines, commands: 0, folder, url, client, token };
+        let mut gateway =
+            Gateway { child, stdin, lines, commands: 0, folder, keys, url, client, token };
         let listening = gateway.wait_for(|line| line["event"] == "listening");
         gateway.url = listening["api"].as_str().expect("it is a URL").to_owned();
         gateway
@@ -71,16 +75,6 @@ impl Gateway {
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    pub fn key(&self, scopes: &str) -> String {
-        made(self.folder.path(), &["--name", &format!("key of {scopes}"), "--scopes", scopes])
-    }
-
-    pub fn revoke(&self, key: &str) {
-        let id = key.split('_').nth(1).expect("it has an id");
-        let revoked = token(self.folder.path(), &["revoke", id]);
-        assert!(revoked.starts_with("revoked"), "{revoked}");
     }
 
     /// A line of standard input, and its answer.
@@ -218,18 +212,6 @@ pub fn scratch() -> TempDir {
 
 pub fn data(folder: &Path) -> PathBuf {
     folder.join("data")
-}
-
-fn made(folder: &Path, arguments: &[&str]) -> String {
-    token(folder, &[&["add"], arguments].concat())
-}
-
-fn token(folder: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new(BINARY);
-    let output = command.arg("token").args(arguments).arg("--data").arg(data(folder)).output();
-    let output = output.expect("the gateway is built");
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("it is text").trim().to_owned()
 }
 
 pub fn location(answer: &Response) -> &str {

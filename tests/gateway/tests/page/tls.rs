@@ -36,7 +36,7 @@ async fn the_cookie_is_for_this_host_alone() {
     let ca = folder.path().join("ca.pem");
     let gateway = Gateway::start_in(folder, &["--ca-out", ca.to_str().unwrap()]);
     let host = gateway.url.trim_start_matches("https://");
-    let body = format!("key={}", gateway.key("read"));
+    let body = format!("key={}", gateway.keys.api("read"));
     let post = |origin: &str| {
         format!(
             "POST /sign-in HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\nconnection: close\r\n\

@@ -17,7 +17,7 @@ fn form(version: &str) -> String {
 async fn it_takes_the_scope_operate() {
     let gateway = Gateway::start();
     let _agent = gateway.connect(register("web-1")).await;
-    let cookie = gateway.sign_in(&gateway.key("read,logs")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read,logs")).await;
     let answer =
         gateway.post(PATH).header("cookie", cookie).body(form("2.0.0")).send().await.unwrap();
     assert_eq!(answer.status(), 403);
@@ -29,7 +29,7 @@ async fn it_takes_the_scope_operate() {
 async fn a_mistake_is_told_and_what_was_typed_is_kept() {
     let gateway = Gateway::start();
     let _agent = gateway.connect(register("web-1")).await;
-    let cookie = gateway.sign_in(&gateway.key("read,operate")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read,operate")).await;
     let body = form("2.0.0").replace("https", "ftp");
     let answer = gateway.post(PATH).header("cookie", cookie).body(body).send().await.unwrap();
     assert_eq!(answer.status(), 400);
@@ -44,7 +44,7 @@ async fn a_mistake_is_told_and_what_was_typed_is_kept() {
 async fn its_progress_and_its_roll_back_are_told_in_words() {
     let gateway = Gateway::start();
     let mut agent = gateway.connect(register("web-1")).await;
-    let cookie = gateway.sign_in(&gateway.key("read,operate")).await;
+    let cookie = gateway.sign_in(&gateway.keys.api("read,operate")).await;
     let post = || gateway.post(PATH).header("cookie", &cookie).body(form("2.0.0")).send();
     let answer = post().await.unwrap();
     assert_eq!((answer.status().as_u16(), location(&answer)), (303, "/instances/web-1#upgrade"));

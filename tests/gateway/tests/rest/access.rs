@@ -28,7 +28,7 @@ async fn a_scope_allows_what_it_says_and_nothing_else() {
         ("operate", UPGRADE),
     ];
     for scopes in ["read", "logs", "operate", "read,logs", "logs,operate", "read,logs,operate"] {
-        let client = gateway.client_with(&gateway.folder().key(scopes));
+        let client = gateway.client_with(&gateway.folder().keys.api(scopes));
         for (scope, path) in paths {
             let answer = match scope {
                 "operate" => client.post(path, &json!({})).await,
@@ -43,7 +43,7 @@ async fn a_scope_allows_what_it_says_and_nothing_else() {
         }
     }
     // Live is no way around.
-    let reader = gateway.client_with(&gateway.folder().key("read"));
+    let reader = gateway.client_with(&gateway.folder().keys.api("read"));
     reader.get(&format!("{LOGS}&follow=1")).await.problem(403, "missing-scope");
 }
 
@@ -108,14 +108,15 @@ async fn only_the_whole_secret_is_a_key() {
 async fn a_revoked_key_ends_at_once_with_its_streams() {
     let gateway = Gateway::start(&[]).await;
     let mut agent = Agent::start(&gateway, "web-1").await;
-    let (revoked, kept) = (gateway.folder().key("read,logs"), gateway.folder().key("read"));
+    let (revoked, kept) =
+        (gateway.folder().keys.api("read,logs"), gateway.folder().keys.api("read"));
     let client = gateway.client_with(&revoked);
     let mut events = client.stream("/api/events").await;
     let mut others = gateway.client_with(&kept).stream("/api/events").await;
     let path = format!("{LOGS}&follow=1");
     let (request, mut logs) = tokio::join!(agent.asked("logs_fetch"), client.stream(&path));
 
-    gateway.folder().revoke(&revoked);
+    gateway.folder().keys.revoke(&revoked);
     client.get("/api/instances").await.problem(401, "no-valid-key");
     let ended = tokio::time::timeout(Duration::from_secs(3), async {
         tokio::join!(events.ends(), logs.ends());
@@ -130,11 +131,11 @@ async fn a_revoked_key_ends_at_once_with_its_streams() {
 #[tokio::test]
 async fn a_revoked_token_ends_its_sessions() {
     let gateway = Gateway::start(&[]).await;
-    let token = gateway.folder().agent_token(None);
+    let token = gateway.folder().keys.agent(None);
     let mut agent = Agent::connect(&gateway, &token).await.unwrap();
     agent.register(register("web-1")).await;
     let other = Agent::start(&gateway, "web-2").await;
-    gateway.folder().revoke(&token);
+    gateway.folder().keys.revoke(&token);
     assert_eq!(agent.closed().await, Some(1008));
     assert_eq!(Agent::connect(&gateway, &token).await.err(), Some(401));
     let client = gateway.client();
@@ -148,7 +149,7 @@ async fn a_revoked_token_ends_its_sessions() {
 #[tokio::test]
 async fn a_token_for_one_instance_is_for_no_other() {
     let gateway = Gateway::start(&[]).await;
-    let token = gateway.folder().agent_token(Some("web-1"));
+    let token = gateway.folder().keys.agent(Some("web-1"));
     let _victim = Agent::start(&gateway, "web-2").await;
     let mut agent = Agent::connect(&gateway, &token).await.unwrap();
     for other in ["web-2", "web-10", "WEB-1", "web-1 "] {
@@ -231,7 +232,7 @@ async fn the_data_is_its_owners_alone() {
     let folder = crate::support::gateway::Folder::new();
     std::fs::create_dir(folder.data()).unwrap();
     std::fs::set_permissions(folder.data(), PermissionsExt::from_mode(0o777)).unwrap();
-    let (key, token) = (folder.key("read,logs,operate"), folder.agent_token(None));
+    let (key, token) = (folder.keys.api("read,logs,operate"), folder.keys.agent(None));
     let script = "umask 0; exec \"$@\"";
     let gateway = Gateway::start_by(folder, key, token, script).await;
     let _agent = Agent::start(&gateway, "web-1").await;
@@ -250,28 +251,28 @@ async fn the_data_is_its_owners_alone() {
 async fn keys_and_tokens_are_listed_and_revoked_by_their_ids() {
     let gateway = Gateway::start(&[]).await;
     let folder = gateway.folder();
-    let token = folder.agent_token(Some("web-1"));
+    let token = folder.keys.agent(Some("web-1"));
     let id = token.split('_').nth(1).unwrap();
-    let list = || String::from_utf8(folder.token(&["list"]).stdout).unwrap();
+    let list = || String::from_utf8(folder.keys.run(&["list"]).stdout).unwrap();
     let line = || list().lines().find(|line| line.starts_with(id)).unwrap().to_owned();
     assert!(line().contains("be web-1") && !line().contains("revoked"), "{}", list());
     assert!(!list().contains(&token) && list().lines().count() == 4, "{}", list());
-    folder.revoke(&token);
+    folder.keys.revoke(&token);
     assert!(line().contains("revoked"), "{}", list());
     for wrong in [id, "aaaaaaaa", "' OR 1=1"] {
-        let output = folder.token(&["revoke", wrong]);
+        let output = folder.keys.run(&["revoke", wrong]);
         assert_eq!(output.status.code(), Some(1));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("no such key or token"), "{said}");
     }
     assert_eq!(gateway.client().get("/api/instances").await.status, 200);
     for wrong in [&["add"][..], &["add", "--name", "x", "--scopes", "root"], &["ad"], &[]] {
-        let output = folder.token(wrong);
+        let output = folder.keys.run(wrong);
         assert_eq!(output.status.code(), Some(1), "{wrong:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1, "{wrong:?}");
     }
     eventually("a new key works", async || {
-        let client = gateway.client_with(&folder.key("read"));
+        let client = gateway.client_with(&folder.keys.api("read"));
         (client.get("/api/instances").await.status == 200).then_some(())
     })
     .await;

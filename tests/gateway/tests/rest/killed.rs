@@ -63,7 +63,7 @@ async fn what_was_shown_survives_every_kill() {
 
 async fn die_often() -> Seen {
     let folder = Folder::new();
-    let (key, token) = (folder.key("read,logs,operate"), folder.agent_token(None));
+    let (key, token) = (folder.keys.api("read,logs,operate"), folder.keys.agent(None));
     let seen = Seen::default();
     for life in 0..LIVES {
         // Some die while they start.
@@ -206,7 +206,7 @@ fn assert_sound(data: &Path, scratch: &Path) {
 /// On a small disk of its own, that nobody else sees.
 async fn start_on_small_disk() -> (Gateway, PathBuf) {
     let folder = Folder::new();
-    let (key, token) = (folder.key("read,logs,operate"), folder.agent_token(None));
+    let (key, token) = (folder.keys.api("read,logs,operate"), folder.keys.agent(None));
     let data = folder.data();
     let (data, copy) = (data.display(), folder.path().join("copy").display().to_string());
     let disk = format!(

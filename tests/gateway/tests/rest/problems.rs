@@ -25,7 +25,7 @@ async fn an_error_is_a_problem_whatever_is_wrong() {
         answer.problem(401, "no-valid-key");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
-    let reader = gateway.client_with(&gateway.folder().key("read"));
+    let reader = gateway.client_with(&gateway.folder().keys.api("read"));
     reader.post("/api/instances/web-1/upgrade", &json!({})).await.problem(403, "missing-scope");
 
     for (method, path, allowed) in [

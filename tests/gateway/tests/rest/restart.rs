@@ -16,7 +16,7 @@ async fn everything_is_there_after_a_restart() {
     let agent = Agent::start(&gateway, "web-1").await;
     Agent::start(&gateway, "web-2").await.vanish(&gateway).await;
     agent.snapshot(12.5);
-    let reader = gateway.folder().key("read");
+    let reader = gateway.folder().keys.api("read");
     let stored = async || {
         let history = client.json("/api/instances/web-1/history").await;
         let means = history["cpu_pct"]["mean"].as_array().unwrap().clone();
@@ -72,7 +72,7 @@ fn refused(folder: &Folder, words: &[&str]) {
     for word in words.iter().chain(&[folder.path().to_str().unwrap()]) {
         assert!(said.contains(word), "{word}: {said}");
     }
-    let token = folder.token(&["list"]);
+    let token = folder.keys.run(&["list"]);
     assert_eq!(token.status.code(), Some(1), "gateway token refuses it as well");
 }
 
@@ -123,7 +123,7 @@ fn what_is_no_database_or_a_newer_one_is_said_so() {
     refused(&folder, &["not a database"]);
 
     let folder = Folder::new();
-    folder.key("read");
+    folder.keys.api("read");
     let database = Connection::open(folder.data().join("gateway.db")).unwrap();
     database.pragma_update(None, "user_version", 1000).unwrap();
     drop(database);

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
+use vmkit_test_support::venv;
 
 use crate::support::agent::{Request, register, snapshot};
 use crate::support::{Agent, Gateway};
@@ -19,8 +20,8 @@ async fn it_finds_nothing() {
     said["labels"]["vmkit.container"] = json!("web");
     let mut agent = Agent::start_as(&gateway, said).await;
     agent.snapshot(50.0);
-    let python = crate::support::venv();
-    let mut run = Command::new(format!("{python}/bin/schemathesis"));
+    let python = venv(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rest/requirements.txt"));
+    let mut run = Command::new(python.join("bin/schemathesis"));
     run.args(["run", &format!("{}/api/openapi.json", gateway.api)])
         .args(["--checks", "all", "--max-examples", CASES, "--request-timeout", "10"])
         .args(["--continue-on-failure", "--seed", "9457", "--no-color"])

@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
+use vmkit_test_support::Keys;
 
 use super::client::Client;
 use super::{PATIENCE, eventually};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_gateway");
-const TOKEN: &str = "vma_";
-const KEY: &str = "vmk_";
 
 pub struct Gateway {
     child: Child,
@@ -32,52 +31,27 @@ pub struct Gateway {
     pub token: String,
 }
 
-/// The folder of a gateway's data, and what `gateway token` does in it.
+/// The folder of a gateway's data, and the keys in it.
 #[derive(Clone)]
-pub struct Folder(Arc<TempDir>);
+pub struct Folder {
+    folder: Arc<TempDir>,
+    pub keys: Keys,
+}
 
 impl Folder {
     pub fn new() -> Folder {
         let folder = tempfile::Builder::new().prefix("vmkit-test-").tempdir();
-        Folder(Arc::new(folder.expect("a scratch folder can be made")))
+        let folder = folder.expect("a scratch folder can be made");
+        let keys = Keys::new(BINARY, folder.path().join("data"));
+        Folder { folder: Arc::new(folder), keys }
     }
 
     pub fn data(&self) -> PathBuf {
-        self.0.path().join("data")
+        self.folder.path().join("data")
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    pub fn token(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(BINARY);
-        command.arg("token").args(arguments).arg("--data").arg(self.data());
-        command.output().expect("the gateway is built")
-    }
-
-    pub fn key(&self, scopes: &str) -> String {
-        self.made(KEY, &["add", "--name", &format!("test {scopes}"), "--scopes", scopes])
-    }
-
-    pub fn agent_token(&self, instance: Option<&str>) -> String {
-        let mut arguments = vec!["add", "--name", "test", "--agent"];
-        arguments.extend(instance.iter().flat_map(|instance| ["--instance", instance]));
-        self.made(TOKEN, &arguments)
-    }
-
-    /// A key or a token.
-    pub fn revoke(&self, secret: &str) {
-        let id = secret.split('_').nth(1).expect("it has an id");
-        let output = self.token(&["revoke", id]);
-        assert!(output.status.success(), "{output:?}");
-    }
-
-    fn made(&self, prefix: &str, arguments: &[&str]) -> String {
-        let output = self.token(arguments);
-        let secret = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        assert!(output.status.success() && secret.starts_with(prefix), "{output:?}");
-        secret
+        self.folder.path()
     }
 }
 
@@ -85,7 +59,7 @@ impl Gateway {
     /// Polls nobody, unless told to.
     pub async fn start(arguments: &[&str]) -> Gateway {
         let folder = Folder::new();
-        let (key, token) = (folder.key("read,logs,operate"), folder.agent_token(None));
+        let (key, token) = (folder.keys.api("read,logs,operate"), folder.keys.agent(None));
         Gateway::start_in(folder, key, token, arguments).await
     }
 
