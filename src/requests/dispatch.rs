@@ -32,10 +32,11 @@ pub fn dispatch(
     upgrading: bool,
 ) -> Result<Started, Error> {
     let (id, params) = (request.id.as_ref(), request.params.as_deref());
+    let room = in_flight.check_room(upgrading);
     match request.method.as_str() {
         "logs_cancel" => {
             let cancelled = in_flight.followers.cancel(&logs_cancel::target(params)?);
-            return Ok(Started::Done(logs_cancel::answer(id, cancelled)));
+            Ok(Started::Done(logs_cancel::answer(id, cancelled)))
         }
         "logs_fetch" => {
             let params = Params::parse(params)?;
@@ -44,30 +45,36 @@ pub fn dispatch(
                 let follow = LogsFollow::start(params, id, context)?;
                 return Ok(Started::Follow(Box::new(follow)));
             }
-            in_flight.check_room(upgrading)?;
+            room?;
             let logs = LogsFetch::start(params, id, context)?;
-            return Ok(Started::Work(Work::Logs(Box::new(logs))));
+            Ok(Started::Work(Work::Logs(Box::new(logs))))
         }
-        _ => in_flight.check_room(upgrading)?,
-    }
-    match request.method.as_str() {
         "metrics_collect" => {
+            room?;
             metrics_collect::check(params)?;
             Ok(Started::Work(Work::Snapshot(in_flight.snapshots.start(context))))
         }
-        "agent_upgrade" if !context.config.upgrade.by_gateway => {
-            let message = "this machine's owner has turned upgrades off (VMKIT_UPGRADES=off); run \
-                           sudo vmkit-agent upgrade on the machine";
-            Err(Error::new(rpc::Code::Forbidden, message.to_owned()))
-        }
-        "agent_upgrade" if upgrading => {
-            let message = "busy: an upgrade is under way; ask again when it has ended";
-            Err(Error::new(rpc::Code::Busy, message.to_owned()))
-        }
         "agent_upgrade" => {
+            room?;
+            check_upgrade(context, upgrading)?;
             let upgrade = Upgrade::start(params, id, context)?;
             Ok(Started::Upgrade(Box::new(upgrade)))
         }
-        unknown => Err(Error::unknown_method(unknown)),
+        unknown => room.and(Err(Error::unknown_method(unknown))),
     }
+}
+
+/// # Errors
+/// Upgrades are off on this machine, or an upgrade is under way.
+fn check_upgrade(context: Context, upgrading: bool) -> Result<(), Error> {
+    if !context.config.upgrade.by_gateway {
+        let message = "this machine's owner has turned upgrades off (VMKIT_UPGRADES=off); run sudo \
+                       vmkit-agent upgrade on the machine";
+        return Err(Error::new(rpc::Code::Forbidden, message.to_owned()));
+    }
+    if upgrading {
+        let message = "busy: an upgrade is under way; ask again when it has ended";
+        return Err(Error::new(rpc::Code::Busy, message.to_owned()));
+    }
+    Ok(())
 }
