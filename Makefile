@@ -67,7 +67,7 @@ lint: ## formatting, clippy, shellcheck, the dependencies' licences and bans
 
 sabotage: export VMKIT_SABOTAGE = each
 sabotage: agent ## gateway check against each of the breaks of the agent in Python: some ten minutes
-	$(need)
+	$(need) setpriv:util-linux minisign:minisign
 	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --package vmkit-gateway --test conformance matrix
 
 fuzz: ## the property tests with many more cases (20,000)
