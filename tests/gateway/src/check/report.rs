@@ -118,12 +118,11 @@ fn count(results: &[Result], verdict: Verdict) -> usize {
 fn summary(results: &[Result]) -> String {
     let words = [Verdict::Pass, Verdict::Warn, Verdict::Fail, Verdict::NotTested, Verdict::Error]
         .map(|verdict| format!("{} {}", count(results, verdict), verdict.word()));
-    format!(
-        "{} rules: {}. Not checked: {} rules for agents (gateway check --list says why).",
-        results.len(),
-        words.join(", "),
-        rules::NOT_CHECKED.len()
-    )
+    let not_checked = match rules::NOT_CHECKED.len() {
+        0 => String::new(),
+        count => format!(" Not checked: {count} rules for agents (gateway check --list says why)."),
+    };
+    format!("{} rules: {}.{not_checked}", results.len(), words.join(", "))
 }
 
 pub fn json(results: &[Result]) -> Value {

@@ -67,9 +67,10 @@ class Flight:
             return
         if method == "logs_fetch":
             wanted = logs.Wanted.of(params)
-            # Nothing is sent for a notification, so it needs no follow.
-            if wanted.follow and call.id is not None:
-                self._follows.start(call, wanted)
+            if wanted.follow:
+                # Nothing is sent for a notification, so it needs no follow.
+                if call.id is not None or broken("A-FOL-10"):
+                    self._follows.start(call, wanted)
                 return
         if len(self._tasks) + self._upgrades.count >= LIMIT and not broken("A-RPC-9"):
             raise rpc.RpcError(rpc.BUSY, f"busy: {LIMIT} requests are in flight; ask again later")

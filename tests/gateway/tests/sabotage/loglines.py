@@ -42,6 +42,11 @@ class Lane:
         # Docker's own words: lines without a stamp. After a line with one they are handed on too.
         self.complaint = ""
 
+    @property
+    def is_in_pieces(self) -> bool:
+        """Whether a line of several pieces has begun, and not ended."""
+        return len(self._rest) > PIECE
+
     def feed(self, data: bytes) -> list[Line]:
         *whole, self._rest = (self._rest + data).split(b"\n")
         return self._lines(whole)

@@ -193,9 +193,9 @@ class Sequence:
         self, queue: collections.deque[loglines.Line], dropped: int = 0, limit: int = CHUNK
     ) -> asyncio.Future:
         """Sends as many of the oldest lines as a chunk holds, and takes them off the queue."""
-        if broken("A-LOG-13"):
+        if broken("A-LOG-13") and limit == CHUNK:
             limit *= 2
-        head = f'{{"id":{self._call.id},"seq":{self._next},"lines":['
+        head = f'{{"id":{self._call.id or "null"},"seq":{self._next},"lines":['
         tail = "]" + (f',"dropped":{dropped}' if dropped else "") + "}"
         length = len(rpc.notification("logs_chunk", head + tail).encode()) + 1
         lines: list[str] = []

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::process::parent_id;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -50,6 +50,7 @@ pub fn run(folder: &Path, words: &[String]) -> u8 {
             return 1;
         }
         "kit-flood" => return flood(&options),
+        "kit-halves" => return halves(folder, &options),
         name if name.starts_with("kit-live") => return live(folder, &options),
         name => match container(name) {
             Some(lines) => lines,
@@ -63,6 +64,9 @@ pub fn run(folder: &Path, words: &[String]) -> u8 {
     let from = kept.len().saturating_sub(options.tail);
     if print(&kept[from..]).is_err() {
         return 1;
+    }
+    if options.name == "kit-fails" {
+        return daemon_is_down();
     }
     if options.follow { hang(folder) } else { 0 }
 }
@@ -165,6 +169,7 @@ fn container(name: &str) -> Option<Vec<Line>> {
         // The quotes take two bytes each in JSON.
         "kit-quotes" => lines(300, |place| format!("line {place} {}", "\"".repeat(10_000))),
         "kit-empty" => Vec::new(),
+        "kit-fails" => lines(2, |place| format!("line {place}")),
         _ => return None,
     })
 }
@@ -174,29 +179,35 @@ fn print(lines: &[Line]) -> io::Result<()> {
     let mut err = BufWriter::new(io::stderr().lock());
     for line in lines {
         let to: &mut dyn Write = if line.stderr { &mut err } else { &mut out };
-        let stamp = stamp(line.at);
-        let mut pieces = line.text.chunks(PIECE);
-        // An empty line has a time all the same.
-        write!(to, "{stamp} ")?;
-        to.write_all(pieces.next().unwrap_or_default())?;
-        for piece in pieces {
-            write!(to, "{stamp} ")?;
-            to.write_all(piece)?;
-        }
+        write_line(line, to)?;
         to.write_all(b"\n")?;
     }
     out.flush()?;
     err.flush()
 }
 
+/// Without the newline.
+fn write_line(line: &Line, to: &mut dyn Write) -> io::Result<()> {
+    let stamp = stamp(line.at);
+    let mut pieces = line.text.chunks(PIECE);
+    // An empty line has a time all the same.
+    write!(to, "{stamp} ")?;
+    to.write_all(pieces.next().unwrap_or_default())?;
+    for piece in pieces {
+        write!(to, "{stamp} ")?;
+        to.write_all(piece)?;
+    }
+    Ok(())
+}
+
 /// Prints without end what numbers itself, so that it can be seen what was left out.
 fn flood(options: &Options) -> u8 {
     let mut out = BufWriter::new(io::stdout().lock());
-    let padding = "f".repeat(200);
+    let padding = "f".repeat(1000);
     let count = if options.follow { usize::MAX } else { options.tail.min(1000) };
     for number in 0..count {
-        if number % 400 == 399 {
-            // Some megabytes a second: enough for a gateway that does not read, and not all of the machine.
+        if number % 100 == 99 {
+            // Some megabytes a second: more than the agent may send, and not all of the machine.
             let _ = out.flush();
             sleep(Duration::from_millis(5));
         }
@@ -206,6 +217,39 @@ fn flood(options: &Options) -> u8 {
         }
     }
     0
+}
+
+/// The text of the line in the middle of which `kit-halves` pauses, as far as it is printed then.
+pub fn half() -> String {
+    "h".repeat(2 * PIECE)
+}
+
+/// Prints half a line, waits for the kit's word, and prints the rest.
+fn halves(folder: &Path, options: &Options) -> u8 {
+    let half = Line { at: FIRST, stderr: false, text: half().into_bytes() };
+    let mut text = Vec::new();
+    if write_line(&half, &mut text).is_err() || pass_bytes_on(&text).is_err() {
+        return 1;
+    }
+    let parent = parent_id();
+    while options.follow
+        && parent_id() == parent
+        && folder.exists()
+        && !ended(folder, &options.name).exists()
+    {
+        sleep(Duration::from_millis(5));
+    }
+    u8::from(pass_bytes_on(format!("{} rest\n", stamp(FIRST)).as_bytes()).is_err())
+}
+
+/// The file that ends a container.
+pub fn ended(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.ended"))
+}
+
+fn pass_bytes_on(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush())
 }
 
 /// A container whose lines the kit writes into a file while it is followed.
@@ -218,7 +262,7 @@ fn live(folder: &Path, options: &Options) -> u8 {
             return 1;
         }
     }
-    let ended = folder.join(format!("{}.ended", options.name));
+    let ended = ended(folder, &options.name);
     let parent = parent_id();
     let mut place = text.len() as u64;
     while options.follow && parent_id() == parent && folder.exists() {
@@ -251,6 +295,6 @@ fn pass_on(line: &str) -> io::Result<()> {
     let text = format!("{text}\n");
     match stream {
         "e" => io::stderr().write_all(text.as_bytes()),
-        _ => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
+        _ => pass_bytes_on(text.as_bytes()),
     }
 }

@@ -62,10 +62,12 @@ pub fn print_line(folder: &Path, name: &str, stderr: bool, text: &str) -> io::Re
     file.write_all(format!("{stream}{now} {text}\n").as_bytes())
 }
 
-/// Ends the container `name`.
+/// Ends the container `name`. `kit-halves` prints the rest of its line first.
 pub fn end_container(folder: &Path, name: &str) -> io::Result<()> {
-    fs::write(folder.join(format!("{name}.ended")), "")
+    fs::write(logs::ended(folder, name), "")
 }
+
+pub use logs::half;
 
 /// The time of a line of `kit-many`.
 pub fn stamp_of(line: usize) -> String {

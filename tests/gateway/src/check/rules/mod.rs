@@ -25,17 +25,7 @@ use super::fault::Outcome;
 use super::table::Check;
 
 /// Rules for agents that no check looks at, each with its reason.
-pub const NOT_CHECKED: &[(&str, &str)] = &[
-    ("A-FOL-9", NEW_OF_FOLLOW),
-    ("A-FOL-10", NEW_OF_FOLLOW),
-    ("A-FOL-11", NEW_OF_FOLLOW),
-    ("A-FOL-12", NEW_OF_FOLLOW),
-    ("A-FOL-13", NEW_OF_FOLLOW),
-    ("A-FOL-14", NEW_OF_FOLLOW),
-    ("A-FOL-15", NEW_OF_FOLLOW),
-];
-const NEW_OF_FOLLOW: &str = "it is newer than the checks of follow; only this repository's agent is \
-    held to it, by tests/agent";
+pub const NOT_CHECKED: &[(&str, &str)] = &[];
 
 /// Parts of rules that their checks do not reach, each with its reason.
 pub const NOT_REACHED: &[(&str, &str)] = &[
@@ -48,8 +38,6 @@ pub const NOT_REACHED: &[(&str, &str)] = &[
     ("A-RETRY-4", "that a longer time is cut to 300 s"),
     ("A-RETRY-5", "that a longer time is cut to 300 s"),
     ("A-LOG-9", "a log driver that can't be read: its code alone, by A-ERR-1"),
-    ("A-FOL-3", "\"truncated\" of a follow"),
-    ("A-FOL-7", "a string that is escaped in another way"),
     ("A-UPG-3", "-32013 and the 600 s of -32003: a machine that takes no file, and ten minutes"),
     (
         "A-UPG-9",

@@ -7,9 +7,11 @@ use serde_json::json;
 use super::super::super::bench::Bench;
 use super::super::super::docker;
 use super::super::super::fault::{Fault, Outcome, broken, ensure};
+use super::super::super::wire::message::Message;
+use super::super::super::wire::session::Session;
 use super::super::logs::{all_texts, chunks};
-use super::super::support::{INVALID_PARAMS, ask_text, expect_code, result, shown};
-use super::{SOON, begun, cancel, follow, line, print, ready};
+use super::super::support::{INVALID_PARAMS, NO_DOCKER, ask_text, expect_code, result, shown};
+use super::{SOON, begun, cancel, end, first_chunk, flooded, follow, line, print, ready};
 
 pub async fn new_lines_at_once(bench: &mut Bench) -> Outcome {
     let session = ready(bench, "kit-live-1").await?;
@@ -61,22 +63,32 @@ pub async fn says_how_it_ended(bench: &mut Bench) -> Outcome {
         print(bench, name, "last")?;
         line(&session, &id, "last", SOON).await?;
         if by_container {
-            docker::end_container(bench.folder(), name)
-                .map_err(|error| Fault::Kit(format!("the stand-in for docker: {error}")))?;
+            end(bench, name)?;
         } else {
             cancel(bench, &session, &id).await?;
         }
-        let Some(answer) = session.response(&id, SOON).await else {
-            return broken(format!("the follow of {name} was not answered in the end"));
-        };
-        let due = if by_container { "container" } else { "cancelled" };
-        let found = result(&answer, "a follow")?;
-        let count = all_texts(&chunks(&session, &id)).len();
-        let is_right =
-            found["lines"] == json!([]) && found["streamed"] == count && found["ended"] == due;
-        ensure(is_right, || format!("{count} lines came, ended by {due}: {}", shown(&answer)))?;
+        has_ended(&session, &id, if by_container { "container" } else { "cancelled" }, false)
+            .await?;
     }
-    Ok(())
+    let session = bench.fresh().await?;
+    let id = follow(&session, "kit-huge").await;
+    first_chunk(&session).await?;
+    cancel(bench, &session, &id).await?;
+    has_ended(&session, &id, "cancelled", true).await
+}
+
+async fn has_ended(session: &Session, id: &str, how: &str, is_cut: bool) -> Outcome {
+    let Some(answer) = session.response(id, SOON).await else {
+        return broken(format!("a follow was not answered in the end; due was {how}"));
+    };
+    let found = result(&answer, "a follow")?;
+    let count = all_texts(&chunks(session, id)).len();
+    let is_right =
+        found["lines"] == json!([]) && found["streamed"] == count && found["ended"] == how;
+    ensure(is_right, || format!("{count} lines came, ended by {how}: {}", shown(&answer)))?;
+    ensure((found["truncated"] == true) == is_cut, || {
+        format!("a text was cut: {is_cut}: {}", shown(&answer))
+    })
 }
 
 pub async fn cancels_the_same_bytes(bench: &mut Bench) -> Outcome {
@@ -104,7 +116,12 @@ pub async fn cancels_the_same_bytes(bench: &mut Bench) -> Outcome {
             return broken("the follow that was cancelled has no end");
         }
     }
-    Ok(())
+    let (escaped, plain) = (r#""kit-\u00e4""#, "\"kit-\u{e4}\"");
+    session.request_as(escaped, "logs_fetch", &params).await;
+    let answer = cancel(bench, &session, plain).await?;
+    ensure(result(&answer, "logs_cancel")?["cancelled"] == true, || {
+        format!("the id of the follow is {escaped}; logs_cancel of {plain} says: {}", shown(&answer))
+    })
 }
 
 pub async fn wrong_ids(bench: &mut Bench) -> Outcome {
@@ -114,4 +131,68 @@ pub async fn wrong_ids(bench: &mut Bench) -> Outcome {
         expect_code(&answer, INVALID_PARAMS, &format!("logs_cancel with {params}"))?;
     }
     Ok(())
+}
+
+/// With a container that prints all the time: lines wait whenever its follow is cancelled.
+pub async fn the_cancel_is_answered_first(bench: &mut Bench) -> Outcome {
+    let (session, id) = flooded(bench, "kit-live-10").await?;
+    let answer = cancel(bench, &session, &id).await?;
+    let Some(end) = session.response(&id, SOON).await else {
+        return broken("the follow that was cancelled has no end");
+    };
+    ensure(answer.frame < end.frame, || {
+        format!("the answer of the follow came first: {}", shown(&end))
+    })?;
+    let late = chunks(&session, &id).into_iter().find(|chunk| chunk.frame > answer.frame);
+    bench.leave();
+    match late {
+        Some(chunk) => broken(format!("a chunk came after the cancel: {}", shown(&chunk))),
+        None => Ok(()),
+    }
+}
+
+pub async fn none_without_an_id(bench: &mut Bench) -> Outcome {
+    let session = ready(bench, "kit-live-11").await?;
+    let (before, mark) = (docker::calls(bench.folder()).len(), session.mark());
+    session
+        .notify("logs_fetch", json!({"container": "kit-live-11", "lines": 1, "follow": true}))
+        .await;
+    bench.still_serves(&session).await?;
+    let is_chunk = |m: &Message| m.method() == Some("logs_chunk");
+    if let Some(chunk) = session.message(mark, Duration::from_millis(700), is_chunk).await {
+        return broken(format!("the notification brought a chunk: {}", shown(&chunk)));
+    }
+    let calls = docker::calls(bench.folder()).into_iter().skip(before);
+    let is_follow = |words: &str| words.split(' ').any(|word| ["--follow", "-f"].contains(&word));
+    match calls.map(|(_, words)| words).find(|words| is_follow(words)) {
+        Some(words) => broken(format!("the notification started docker {words}")),
+        None => Ok(()),
+    }
+}
+
+pub async fn tells_that_docker_failed(bench: &mut Bench) -> Outcome {
+    let session = ready(bench, "kit-live-12").await?;
+    let id = follow(&session, "kit-fails").await;
+    let Some(answer) = session.response(&id, SOON).await else {
+        return broken("docker has failed, and the follow goes on");
+    };
+    expect_code(&answer, NO_DOCKER, "a follow whose docker has lost its daemon")?;
+    let mut before = chunks(&session, &id);
+    before.retain(|chunk| chunk.frame < answer.frame);
+    ensure(all_texts(&before) == ["line 1"], || {
+        format!("before the error came {:?}; docker had printed \"line 1\"", all_texts(&before))
+    })
+}
+
+pub async fn half_a_line(bench: &mut Bench) -> Outcome {
+    let session = ready(bench, "kit-live-13").await?;
+    let id = follow(&session, "kit-halves").await;
+    if line(&session, &id, &docker::half(), SOON).await?.is_none() {
+        return broken(format!("docker pauses after 32 KiB of a line; in {SOON:?} nothing came"));
+    }
+    end(bench, "kit-halves")?;
+    match line(&session, &id, "rest", SOON).await? {
+        Some(_) => Ok(()),
+        None => broken("the rest of the line did not come as a line"),
+    }
 }

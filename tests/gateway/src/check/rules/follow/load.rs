@@ -11,7 +11,12 @@ use super::super::super::wire::message::Message;
 use super::super::super::wire::session::{Habit, Session};
 use super::super::logs::{all_texts, chunks};
 use super::super::support::{BUSY, UNKNOWN_METHOD, expect_code, shown};
-use super::{SOON, begun, cancel, follow, ready};
+use super::{SOON, begun, cancel, flooded, follow, ready};
+
+/// Bytes of a chunk with more than one line.
+const CHUNK: usize = 64 * 1024;
+/// Bytes a second: "about 3 MB".
+const PACE: f64 = 3.6e6;
 
 /// Looks whether one of these requests was refused as one too many.
 fn refused(session: &Session, ids: &[String]) -> Option<String> {
@@ -76,34 +81,41 @@ fn number(text: &str) -> Option<u64> {
 }
 
 pub async fn counts_what_it_left_out(bench: &mut Bench) -> Outcome {
-    // A new session, so that its first ping is not due while the kit does not read.
-    bench.leave();
-    let session = ready(bench, "kit-live-7").await?;
-    let id = follow(&session, "kit-flood").await;
-    let is_chunk = |m: &Message| m.method() == Some("logs_chunk");
-    if session.message(0, SOON, is_chunk).await.is_none() {
-        return broken("no chunk of the follow came");
-    }
+    let (session, id) = flooded(bench, "kit-live-7").await?;
     session.set(Habit::Read, false);
     let began = Instant::now();
-    // More than all buffers hold; and less than the time that a heartbeat has.
-    while printed(bench) < 24_000_000 && began.elapsed() < bench.time(9.0) {
+    // More than all buffers hold; and less than the time that a heartbeat has. Buffers do not fill faster
+    // where clocks are short.
+    let at_most = bench.time(9.0).max(Duration::from_secs(3));
+    while printed(bench) < 24_000_000 && began.elapsed() < at_most {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     session.set(Habit::Read, true);
-    let dropped =
-        |m: &Message| is_chunk(m) && m.params()["dropped"].as_u64().is_some_and(|n| n > 0);
+    let dropped = |m: &Message| dropped(m) > 0;
     session.message(0, Duration::from_secs(12), dropped).await;
     cancel(bench, &session, &id).await?;
     session.response(&id, SOON).await;
     let chunks = chunks(&session, &id);
     bench.leave();
+    match left_out(&chunks)? {
+        0 => unreached("it left out no line, although the kit did not read for a while"),
+        _ => Ok(()),
+    }
+}
+
+/// The lines that a chunk says were left out before it.
+fn dropped(chunk: &Message) -> u64 {
+    chunk.params()["dropped"].as_u64().unwrap_or(0)
+}
+
+/// The lines of kit-flood that are missing. Each chunk has to say how many are missing before it.
+fn left_out(chunks: &[Message]) -> Outcome<u64> {
     let (mut next, mut left_out) = (None, 0);
     for (place, chunk) in chunks.iter().enumerate() {
         ensure(chunk.params()["seq"] == place, || {
             format!("chunk {place} has another seq: {}", shown(chunk))
         })?;
-        let dropped = chunk.params()["dropped"].as_u64().unwrap_or(0);
+        let dropped = dropped(chunk);
         left_out += dropped;
         for (first, text) in all_texts(std::slice::from_ref(chunk)).iter().enumerate() {
             let Some(number) = number(text) else { continue };
@@ -117,8 +129,54 @@ pub async fn counts_what_it_left_out(bench: &mut Bench) -> Outcome {
             next = Some(number + 1);
         }
     }
-    match left_out {
-        0 => unreached("it left out no line, although the kit did not read for a while"),
-        _ => Ok(()),
+    Ok(left_out)
+}
+
+pub async fn small_chunks(bench: &mut Bench) -> Outcome {
+    let session = ready(bench, "kit-live-14").await?;
+    let params = json!({"container": "kit-wide", "lines": 300, "follow": true});
+    let id = session.send_request("logs_fetch", params).await;
+    let is_last = |m: &Message| {
+        m.method() == Some("logs_chunk")
+            && all_texts(std::slice::from_ref(m)).iter().any(|text| text.starts_with("line 299 "))
+    };
+    // 3 MB, at the pace of a follow.
+    let came = session.message(0, Duration::from_secs(10), is_last).await;
+    let chunks = chunks(&session, &id);
+    bench.leave();
+    ensure(came.is_some(), || format!("of 300 lines came {}", all_texts(&chunks).len()))?;
+    let large = chunks.iter().find(|chunk| {
+        chunk.bytes.len() > CHUNK && all_texts(std::slice::from_ref(*chunk)).len() > 1
+    });
+    large.map_or(Ok(()), |chunk| broken(format!("a chunk of {} bytes", chunk.bytes.len())))
+}
+
+pub async fn waits_before_it_leaves_out(bench: &mut Bench) -> Outcome {
+    let (session, id) = flooded(bench, "kit-live-15").await?;
+    session.set(Habit::Read, false);
+    // Half of what a gateway has.
+    tokio::time::sleep(bench.time(1.0).max(Duration::from_millis(500))).await;
+    session.set(Habit::Read, true);
+    // So that what the agent has left out while the kit did not read has come.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let chunks = chunks(&session, &id);
+    bench.leave();
+    match left_out(&chunks)? {
+        0 => Ok(()),
+        count => broken(format!("{count} lines were left out, within 2 s")),
     }
+}
+
+pub async fn keeps_the_pace(bench: &mut Bench) -> Outcome {
+    let (session, first) = flooded(bench, "kit-live-16").await?;
+    let second = follow(&session, "kit-flood").await;
+    let began = Instant::now();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut chunks = [chunks(&session, &first), chunks(&session, &second)].concat();
+    let passed = began.elapsed();
+    bench.leave();
+    chunks.retain(|chunk| chunk.at >= began);
+    let bytes: usize = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+    let a_second = bytes as f64 / passed.as_secs_f64();
+    ensure(a_second < PACE, || format!("two follows sent {:.1} MB a second", a_second / 1e6))
 }

@@ -26,6 +26,13 @@ pub const CHECKS: &[Check] = checks![
     "A-FOL-6" in "follow load" => load::delays_nothing,
     "A-FOL-7" in "follow" => life::cancels_the_same_bytes,
     "A-FOL-8" in "follow" => life::wrong_ids,
+    "A-FOL-9" in "follow flood" => life::the_cancel_is_answered_first,
+    "A-FOL-10" in "follow" => life::none_without_an_id,
+    "A-FOL-11" in "follow load" => load::small_chunks,
+    "A-FOL-12" in "follow flood" => load::waits_before_it_leaves_out,
+    "A-FOL-13" in "follow flood" => load::keeps_the_pace,
+    "A-FOL-14" in "follow" => life::tells_that_docker_failed,
+    "A-FOL-15" in "follow" => life::half_a_line,
 ];
 
 /// For something that is due at once, on a busy machine.
@@ -50,9 +57,32 @@ async fn ready(bench: &mut Bench, name: &str) -> Outcome<Session> {
     Ok(session)
 }
 
+fn end(bench: &Bench, name: &str) -> Outcome {
+    docker::end_container(bench.folder(), name)
+        .map_err(|error| Fault::Kit(format!("the stand-in for docker: {error}")))
+}
+
 async fn follow(session: &Session, name: &str) -> String {
     let params = json!({"container": name, "lines": 1, "follow": true});
     session.send_request("logs_fetch", params).await
+}
+
+/// A follow of a container that prints more than may be sent, in a session of its own; its first chunk
+/// has come.
+async fn flooded(bench: &mut Bench, name: &str) -> Outcome<(Session, String)> {
+    // So that its first ping is not due while the kit does not read.
+    bench.leave();
+    let session = ready(bench, name).await?;
+    let id = follow(&session, "kit-flood").await;
+    first_chunk(&session).await?;
+    Ok((session, id))
+}
+
+async fn first_chunk(session: &Session) -> Outcome {
+    match session.message(0, SOON, |m| m.method() == Some("logs_chunk")).await {
+        Some(_) => Ok(()),
+        None => broken("no chunk of the follow came"),
+    }
 }
 
 /// Waits until this line has come by a chunk of the follow; when.
