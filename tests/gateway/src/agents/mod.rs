@@ -2,7 +2,7 @@
 //!
 //! - `rpc` the wire types; `register`, `snapshot` what an agent says, bounded; `health` what is wrong by it
 //! - `fleet` the one place where an instance's state changes; `upgrade`, `events` its parts;
-//!   `status` how well it is; `view` how it is shown
+//!   `status` whether it is connected; `rank` what is wrong with it; `view` how it is shown
 //! - `session` one agent's WebSocket; `registry` the fleet as it is now and the way to each session;
 //!   `daemon` the path that agents dial
 //! - `calls` what others ask of an agent; `tail` a container's lines on their way; `search` a text in
@@ -14,6 +14,7 @@ pub mod events;
 pub mod fleet;
 pub mod health;
 pub mod poll;
+pub mod rank;
 pub mod register;
 pub mod registry;
 pub mod rpc;

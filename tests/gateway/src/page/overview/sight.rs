@@ -7,11 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use semver::Version;
 
 use super::query::{Filter, Show};
-use crate::agents::fleet::{Fleet, Record};
-use crate::agents::health::Kind;
+use crate::agents::fleet::Fleet;
+use crate::agents::rank::{Rank, is_behind, rank, versions, wrong};
 use crate::agents::register::InstanceId;
-use crate::agents::status::status;
-use crate::agents::upgrade::Stage;
 use crate::agents::view::Summary;
 use crate::clock::Moment;
 
@@ -22,16 +20,6 @@ const VALUES: usize = 24;
 /// The names that most instances have.
 const NAMES: usize = 12;
 const CANDIDATES: usize = 1000;
-
-/// What is wrong with an instance, the worst first.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Rank {
-    Lost,
-    Trouble(Kind),
-    UpgradeFailed,
-    Behind,
-    Fine,
-}
 
 pub struct Sight {
     pub totals: Totals,
@@ -107,68 +95,6 @@ pub fn look(fleet: &Fleet, filter: &Filter, now: Moment) -> Sight {
         newest,
         versions,
     }
-}
-
-/// Those who are lost are told by the time: the latest is what someone looks for.
-fn rank(record: &Record, newest: Option<&Version>, now: Moment) -> (Rank, Moment) {
-    let status = status(record, now);
-    if let Some(warning) = status.warning {
-        return (Rank::Lost, warning.since);
-    }
-    let troubles = record.snapshot.as_ref().map(|snapshot| &snapshot.troubles);
-    let worst = troubles.and_then(|troubles| troubles.first.first());
-    let rank = match worst {
-        Some(trouble) => Rank::Trouble(trouble.kind),
-        None if failed_upgrade(record).is_some() => Rank::UpgradeFailed,
-        None if is_behind(record, newest) => Rank::Behind,
-        None => Rank::Fine,
-    };
-    (rank, Moment::default())
-}
-
-fn wrong(record: &Record, newest: Option<&Version>, now: Moment) -> Vec<String> {
-    let mut wrong = Vec::new();
-    wrong.extend(status(record, now).warning.map(|warning| warning.text));
-    if let Some(snapshot) = &record.snapshot {
-        let troubles = &snapshot.troubles;
-        wrong.extend(troubles.first.iter().map(|trouble| trouble.words.clone()));
-        if troubles.more > 0 {
-            wrong.push(format!("and {} more", troubles.more));
-        }
-    }
-    wrong.extend(failed_upgrade(record));
-    if let Some(newest) = newest.filter(|newest| is_behind(record, Some(newest))) {
-        wrong.push(format!("version {}, {newest} is the newest", record.register.version));
-    }
-    wrong
-}
-
-fn failed_upgrade(record: &Record) -> Option<String> {
-    let upgrade = record.upgrade.as_ref()?;
-    match upgrade.stage {
-        Stage::Failed { .. } => Some(format!("the upgrade to {} has failed", upgrade.version)),
-        Stage::RolledBack { .. } => {
-            Some(format!("the upgrade to {} was rolled back", upgrade.version))
-        }
-        _ => None,
-    }
-}
-
-/// A version that can't be read is behind nothing.
-fn is_behind(record: &Record, newest: Option<&Version>) -> bool {
-    let version = Version::parse(&record.register.version).ok();
-    version.zip(newest).is_some_and(|(version, newest)| version < *newest)
-}
-
-fn versions(fleet: &Fleet) -> Vec<(String, usize)> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for record in fleet.iter() {
-        *counts.entry(&record.register.version).or_default() += 1;
-    }
-    let mut versions: Vec<(String, usize)> =
-        counts.into_iter().map(|(version, count)| (version.to_owned(), count)).collect();
-    versions.sort_by_cached_key(|(version, _)| Reverse(Version::parse(version).ok()));
-    versions
 }
 
 fn labels(fleet: &Fleet) -> BTreeMap<String, Vec<String>> {

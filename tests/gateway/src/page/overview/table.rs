@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 
 use super::query::{Filter, Show};
-use super::sight::{ROWS, Rank, Row, Sight};
+use super::sight::{ROWS, Row, Sight};
 use crate::agents::health::FULL_PCT;
+use crate::agents::rank::Rank;
 use crate::agents::status::Status;
 use crate::clock::Moment;
 use crate::page::{assets, words};
