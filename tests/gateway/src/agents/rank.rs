@@ -22,11 +22,12 @@ pub enum Rank {
     Fine,
 }
 
-/// Those who are lost are told by the time: the latest is what someone looks for.
-pub fn rank(record: &Record, newest: Option<&Version>, now: Moment) -> (Rank, Moment) {
+/// The key to sort by, before the id. Those who are lost are sorted by the time: the latest is what
+/// someone looks for.
+pub fn rank(record: &Record, newest: Option<&Version>, now: Moment) -> (Rank, Reverse<Moment>) {
     let status = status(record, now);
     if let Some(warning) = status.warning {
-        return (Rank::Lost, warning.since);
+        return (Rank::Lost, Reverse(warning.since));
     }
     let troubles = record.snapshot.as_ref().map(|snapshot| &snapshot.troubles);
     let worst = troubles.and_then(|troubles| troubles.first.first());
@@ -36,9 +37,10 @@ pub fn rank(record: &Record, newest: Option<&Version>, now: Moment) -> (Rank, Mo
         None if is_behind(record, newest) => Rank::Behind,
         None => Rank::Fine,
     };
-    (rank, Moment::default())
+    (rank, Reverse(Moment::default()))
 }
 
+/// Everything that is wrong, in words, the worst first.
 pub fn wrong(record: &Record, newest: Option<&Version>, now: Moment) -> Vec<String> {
     let mut wrong = Vec::new();
     wrong.extend(status(record, now).warning.map(|warning| warning.text));
@@ -67,12 +69,18 @@ fn failed_upgrade(record: &Record) -> Option<String> {
     }
 }
 
+/// Of versions that are sorted.
+pub fn newest(versions: &[(String, usize)]) -> Option<Version> {
+    versions.first().and_then(|(version, _)| Version::parse(version).ok())
+}
+
 /// A version that can't be read is behind nothing.
 pub fn is_behind(record: &Record, newest: Option<&Version>) -> bool {
     let version = Version::parse(&record.register.version).ok();
     version.zip(newest).is_some_and(|(version, newest)| version < *newest)
 }
 
+/// How many instances have each version, the newest first.
 pub fn versions(fleet: &Fleet) -> Vec<(String, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for record in fleet.iter() {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::failure::Failure;
 use crate::agents::fleet::Record;
-use crate::agents::health::FULL_PCT;
+use crate::agents::rank::{newest, rank, versions, wrong};
 use crate::agents::register::InstanceId;
 use crate::agents::status::{Status, status};
 use crate::agents::view::{Instance, Numbers, Summary};
@@ -47,7 +48,8 @@ pub struct InstanceArguments {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InstanceList {
-    /// What is wrong first: lost agents, then full disks, then the rest, each in the order of the ids.
+    /// What is wrong first: lost agents, then containers that crash-loop, ran out of memory, are unhealthy
+    /// or have exited, full disks, failed upgrades, old versions; then the rest.
     instances: Vec<Brief>,
     /// How many instances there are with these labels.
     matching: usize,
@@ -61,18 +63,12 @@ struct Brief {
     id: InstanceId,
     #[serde(flatten)]
     status: Status,
+    /// Everything that is wrong, in words, the worst first.
+    wrong: Vec<String>,
     agent_version: String,
     ip: String,
     labels: BTreeMap<String, String>,
     metrics: Option<Numbers>,
-}
-
-/// The lower, the more urgent.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Urgency {
-    Lost,
-    FullDisk,
-    Well,
 }
 
 pub fn list(gateway: &Gateway, arguments: Value) -> Result<Value, Failure> {
@@ -86,12 +82,17 @@ pub fn list(gateway: &Gateway, arguments: Value) -> Result<Value, Failure> {
     let now = Moment::now();
     let list = gateway.agents.read(|fleet| {
         let wanted = |record: &&Record| arguments.want(record, now);
-        let mut found: Vec<(Urgency, &Record)> =
-            fleet.iter().filter(wanted).map(|record| (urgency(record, now), record)).collect();
-        // Stable: within each urgency in the order of the ids.
-        found.sort_by_key(|(urgency, _)| *urgency);
+        let newest = newest(&versions(fleet));
+        let mut found: Vec<_> = fleet
+            .iter()
+            .filter(wanted)
+            .map(|record| (rank(record, newest.as_ref(), now), record))
+            .collect();
+        // Stable: within each rank in the order of the ids.
+        found.sort_by_key(|(rank, _)| *rank);
         let shown = found.iter().skip(arguments.skip).take(limit);
-        let instances: Vec<Brief> = shown.map(|(_, record)| Brief::of(record, now)).collect();
+        let instances: Vec<Brief> =
+            shown.map(|(_, record)| Brief::of(record, newest.as_ref(), now)).collect();
         let left = found.len().saturating_sub(arguments.skip.saturating_add(instances.len()));
         InstanceList { instances, matching: found.len(), left }
     });
@@ -115,22 +116,13 @@ impl ListArguments {
     }
 }
 
-fn urgency(record: &Record, now: Moment) -> Urgency {
-    let numbers = record.snapshot.as_ref().map(|snapshot| Numbers::of(snapshot));
-    let disk = numbers.and_then(|numbers| numbers.disk_pct);
-    match status(record, now).agent_connected {
-        false => Urgency::Lost,
-        true if disk.is_some_and(|disk| disk >= FULL_PCT) => Urgency::FullDisk,
-        true => Urgency::Well,
-    }
-}
-
 impl Brief {
-    fn of(record: &Record, now: Moment) -> Brief {
+    fn of(record: &Record, newest: Option<&Version>, now: Moment) -> Brief {
         let Summary { common, metrics } = Summary::of(record, now);
         Brief {
             id: common.id,
             status: common.status,
+            wrong: wrong(record, newest, now),
             agent_version: common.agent_version,
             ip: common.ip,
             labels: common.labels,

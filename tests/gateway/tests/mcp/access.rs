@@ -66,7 +66,7 @@ async fn a_revoked_key_ends_at_once() {
     let gateway = Gateway::start();
     let (key, other) = (gateway.keys.api("read,logs"), gateway.keys.api("read,logs"));
     let mut client = Client::connect(&gateway, &key, "auto").await;
-    let agent = Agent::start(&gateway, "web-1", json!({}), 10.0).await;
+    let agent = Agent::start(&gateway, "web-1", json!({}), json!({})).await;
     // A call that would wait for its agent for 40 s.
     let slow = json!({"instance": "web-1", "container": SLOW});
     client.send(json!({"call": "get_logs", "arguments": slow})).await;

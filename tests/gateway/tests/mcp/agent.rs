@@ -26,16 +26,16 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Registered, and its first snapshot is on its way.
-    pub async fn start(gateway: &Gateway, id: &str, labels: Value, disk_pct: f64) -> Agent {
-        Agent::logging(gateway, id, labels, disk_pct, Vec::new()).await
+    /// Registered, and its first snapshot is on its way: that of a healthy instance, but for these members.
+    pub async fn start(gateway: &Gateway, id: &str, labels: Value, members: Value) -> Agent {
+        Agent::logging(gateway, id, labels, members, Vec::new()).await
     }
 
     pub async fn logging(
         gateway: &Gateway,
         id: &str,
         labels: Value,
-        disk_pct: f64,
+        members: Value,
         lines: Vec<String>,
     ) -> Agent {
         let mut socket = dial(gateway).await;
@@ -51,7 +51,7 @@ impl Agent {
         let serve = async move {
             while let Some(request) = receive(&mut socket).await {
                 tell.send_modify(|asked| asked.push(request["method"].to_string()));
-                for message in answers(&request, disk_pct, &lines) {
+                for message in answers(&request, &members, &lines) {
                     send(&mut socket, message).await;
                 }
             }
@@ -102,16 +102,19 @@ async fn receive(socket: &mut WebSocketStream<AsyncStream>) -> Option<Value> {
     }
 }
 
-fn answers(request: &Value, disk_pct: f64, lines: &[String]) -> Vec<Value> {
+fn answers(request: &Value, members: &Value, lines: &[String]) -> Vec<Value> {
     let answer = |result: Value| json!({"id": request["id"], "result": result});
     match request["method"].as_str() {
         Some("metrics_collect") => {
             let web = json!({"name": "web", "id": "0b5c", "image": "web:3", "state": "running",
-                             "health": "unhealthy", "exit_code": null, "restarts": 7,
-                             "oom_killed": false, "started_at": "2026-01-01T00:00:00Z"});
-            let snapshot = json!({"cpu_pct": 12.5, "mem_pct": 41.0, "disk_pct": disk_pct,
-                                  "container_count": 1, "container_health": {"web": "unhealthy"},
-                                  "containers": [web], "collected_at": "2026-01-01T00:00:00Z"});
+                             "health": "healthy", "exit_code": null, "restarts": 7,
+                             "oom_killed": false, "started_at": "2025-12-01T00:00:00Z"});
+            let mut snapshot = json!({"cpu_pct": 12.5, "mem_pct": 41.0, "disk_pct": 10.0,
+                                      "container_count": 1, "container_health": {"web": "healthy"},
+                                      "containers": [web], "collected_at": "2026-01-01T00:00:00Z"});
+            for (name, value) in members.as_object().into_iter().flatten() {
+                snapshot[name] = value.clone();
+            }
             let told = json!({"method": "health_snapshot", "params": snapshot});
             vec![answer(snapshot), told]
         }

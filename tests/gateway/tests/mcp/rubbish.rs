@@ -72,7 +72,7 @@ async fn a_body_is_bounded_and_of_one_kind() {
 async fn a_client_that_goes_away_frees_its_place() {
     let gateway = Gateway::start();
     let key = gateway.keys.api("logs");
-    let agent = Agent::logging(&gateway, "a", json!({}), 10.0, vec!["hello".to_owned()]).await;
+    let agent = Agent::logging(&gateway, "a", json!({}), json!({}), vec!["hello".to_owned()]).await;
     let ask = |container: &str| {
         let body = call("get_logs", &json!({"instance": "a", "container": container}));
         gateway.post(&key).body(body.to_string()).send()

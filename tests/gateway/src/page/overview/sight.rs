@@ -8,7 +8,7 @@ use semver::Version;
 
 use super::query::{Filter, Show};
 use crate::agents::fleet::Fleet;
-use crate::agents::rank::{Rank, is_behind, rank, versions, wrong};
+use crate::agents::rank::{Rank, is_behind, newest, rank, versions, wrong};
 use crate::agents::register::InstanceId;
 use crate::agents::view::Summary;
 use crate::clock::Moment;
@@ -54,7 +54,7 @@ pub struct Row {
 
 pub fn look(fleet: &Fleet, filter: &Filter, now: Moment) -> Sight {
     let versions = versions(fleet);
-    let newest = versions.first().and_then(|(version, _)| Version::parse(version).ok());
+    let newest = newest(&versions);
     let mut totals = Totals::default();
     let mut found: Vec<(Rank, Reverse<Moment>, &InstanceId)> = Vec::new();
     for record in fleet.iter() {
@@ -71,7 +71,7 @@ pub fn look(fleet: &Fleet, filter: &Filter, now: Moment) -> Sight {
             Show::Behind => behind,
         };
         if shown && filter.matches(record) {
-            found.push((rank, Reverse(since), &record.register.instance_id));
+            found.push((rank, since, &record.register.instance_id));
         }
     }
     found.sort_unstable();
