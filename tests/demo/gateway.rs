@@ -27,7 +27,7 @@ impl Gateway {
     pub async fn start(program: &Path, workplace: &Workplace) -> Result<Gateway, String> {
         let cannot = |error| format!("starting {}: {error}", program.display());
         let mut child = Command::new(program)
-            .args(["--poll", "3", "--connections", "100", "--page", "127.0.0.1:0", "--token-file"])
+            .args(["--poll", "3", "--page", "127.0.0.1:0", "--token-file"])
             .arg(workplace.token_file())
             .arg("--api-key-file")
             .arg(workplace.api_key_file())

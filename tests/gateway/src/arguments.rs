@@ -46,7 +46,7 @@ usage: gateway [OPTIONS]
   --poll SECS         ask each agent for metrics at register and then this often (60; 0: never)
   --ping SECS         ping each agent this often; the pong is due in 10 s (20; 0: never)
   --heartbeat SECS    drop an agent that has not pinged for this long (40; 0: never)
-  --connections N     take at most N connections (25000)
+  --connections N     take at most N connections (25000, or as many as ulimit -Hn allows)
   --per-address N     take at most N connections from one address (12000)
   --host NAME         a name by which MCP clients call this gateway, repeatable (beside localhost,
                       127.0.0.1, [::1] and those of --cert-name)
@@ -135,7 +135,7 @@ fn run(mut parser: lexopt::Parser) -> Result<Parsed, lexopt::Error> {
             Long("poll") => options.clocks.poll = parser.value()?.parse_with(period)?,
             Long("ping") => options.clocks.ping = parser.value()?.parse_with(period)?,
             Long("heartbeat") => options.clocks.heartbeat = parser.value()?.parse_with(period)?,
-            Long("connections") => options.limits.all = parser.value()?.parse()?,
+            Long("connections") => options.limits.all = Some(parser.value()?.parse()?),
             Long("per-address") => options.limits.of_address = parser.value()?.parse()?,
             Long("host") => options.hosts.push(parser.value()?.string()?),
             Long("log") => options.log = Some(parser.value()?.parse()?),

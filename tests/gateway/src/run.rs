@@ -60,7 +60,8 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
     let gateway = Gateway::new(agents, store.clone(), access, arguments.clocks);
     tokio::spawn(keep_house(gateway.clone()));
     // A start that fails says why in one line, without a warning before it.
-    descriptors::raise(arguments.limits.all);
+    let limits = arguments.limits;
+    let connections = descriptors::raise(limits.all);
     let url = format!("{http}://localhost:{}", address.port());
     let _ = gateway.url.set(page_url.clone().unwrap_or_else(|| url.clone()));
     output::event(
@@ -70,7 +71,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
                "api": url, "page": page_url}),
     );
     let router = api::router(gateway.clone(), arguments.hosts);
-    let places = Places::new(arguments.limits);
+    let places = Places::new(connections, limits.of_address);
     if let Some(page) = page {
         tokio::spawn(page.serve(router.clone(), places.clone()));
     }

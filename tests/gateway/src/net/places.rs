@@ -10,19 +10,21 @@ use super::network;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    pub all: usize,
+    /// `None`: 25,000, or as many as the machine lets a process have.
+    pub all: Option<usize>,
     /// A fleet behind one router has one address.
     pub of_address: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { all: 25_000, of_address: 12_000 }
+        Limits { all: None, of_address: 12_000 }
     }
 }
 
 pub struct Places {
-    limits: Limits,
+    all: usize,
+    of_address: usize,
     taken: Mutex<Taken>,
 }
 
@@ -39,15 +41,15 @@ pub struct Place {
 }
 
 impl Places {
-    pub fn new(limits: Limits) -> Arc<Places> {
-        Arc::new(Places { limits, taken: Mutex::default() })
+    pub fn new(all: usize, of_address: usize) -> Arc<Places> {
+        Arc::new(Places { all, of_address, taken: Mutex::default() })
     }
 
     pub fn take(self: &Arc<Places>, address: IpAddr) -> Option<Place> {
         let address = network(address);
         let mut taken = self.taken.lock();
         let here = taken.by_address.get(&address).copied().unwrap_or(0);
-        if taken.all >= self.limits.all || here >= self.limits.of_address {
+        if taken.all >= self.all || here >= self.of_address {
             return None;
         }
         taken.all += 1;
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_when_it_is_dropped() {
-        let places = Places::new(Limits { all: 3, of_address: 2 });
+        let places = Places::new(3, 2);
         let [one, other]: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "::1".parse().unwrap()];
         let taken = [places.take(one).unwrap(), places.take(one).unwrap()];
         assert!(places.take(one).is_none(), "two of one address");

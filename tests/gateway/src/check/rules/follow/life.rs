@@ -120,7 +120,10 @@ pub async fn cancels_the_same_bytes(bench: &mut Bench) -> Outcome {
     session.request_as(escaped, "logs_fetch", &params).await;
     let answer = cancel(bench, &session, plain).await?;
     ensure(result(&answer, "logs_cancel")?["cancelled"] == true, || {
-        format!("the id of the follow is {escaped}; logs_cancel of {plain} says: {}", shown(&answer))
+        format!(
+            "the id of the follow is {escaped}; logs_cancel of {plain} says: {}",
+            shown(&answer)
+        )
     })
 }
 
