@@ -5,6 +5,7 @@ pub mod authority;
 pub mod facts;
 pub mod files;
 pub mod init;
+pub mod lock;
 pub mod mounts;
 pub mod paths;
 pub mod process;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::binary;
 use super::state::{Cause, Stage, State, Trial};
 use super::store::{Store, Unreadable};
-use crate::host::files::{self, Lock};
+use crate::host::files;
+use crate::host::lock::Lock;
 
 /// How often a process that waits for another's roll-back looks whether it is done.
 const LOOK: Duration = Duration::from_secs(1);

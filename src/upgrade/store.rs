@@ -14,7 +14,8 @@ use rustix::fs::{Access, access};
 
 use super::error::Error;
 use super::state::State;
-use crate::host::files::{self, Lock, beside};
+use crate::host::files::{self, beside};
+use crate::host::lock::Lock;
 use crate::host::paths;
 
 /// The variable that names the folder in which systemd keeps a service's state.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::Error;
-use crate::host::files::{self, Lock};
+use crate::host::files;
+use crate::host::lock::Lock;
 use crate::host::paths;
 
 /// The file, in the folder of the upgrade state, that an installation locks.
