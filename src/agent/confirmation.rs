@@ -57,6 +57,14 @@ impl Confirmation {
         self.probation.refused();
     }
 
+    /// Whether the output of the command that calls off the guard wakes the loop.
+    ///
+    /// # Errors
+    /// The operating system's own.
+    pub fn listen(&mut self, listening: bool) -> io::Result<()> {
+        self.call_off.as_mut().map_or(Ok(()), |job| job.listen(listening))
+    }
+
     /// When the next turn is due even if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
         let call_off = self.call_off.as_ref().map(Captured::deadline);

@@ -160,12 +160,12 @@ impl Agent {
 
     fn dial(&mut self) -> Option<Ending> {
         self.status(&format!("connecting to {}", self.config.gateway.authority()));
-        // A dial waits for its own child alone: the upgrader's output stays in its pipe meanwhile.
-        self.handover.listen(false);
+        // A dial waits for its own child alone. The output of others stays in their pipes meanwhile.
+        self.listen(false);
         let number = self.sessions + 1;
         let told = self.confirmation.told();
         let connected = Connected::dial(number, &self.config, &told, &self.waiter, &self.children);
-        self.handover.listen(true);
+        self.listen(true);
         let now = Instant::now();
         match connected {
             Ok(connected) => {
@@ -180,6 +180,13 @@ impl Agent {
             }
         }
         None
+    }
+
+    fn listen(&mut self, listening: bool) {
+        let handover = self.handover.listen(listening);
+        if let Err(error) = handover.and(self.confirmation.listen(listening)) {
+            log::error!("can't listen to a child: {error}");
+        }
     }
 
     fn dial_failed(&mut self, now: Instant, failure: &dial::Failure) {

@@ -1,8 +1,13 @@
 //! `metrics_collect`: the member `containers`, with containers in every state, and with many.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Container, PATIENCE, Session, Setup, docker, poll_until};
+use crate::support::{
+    Agent, Container, PATIENCE, Peer, Session, Setup, docker, narrow_listener, poll_until,
+};
 
 #[track_caller]
 fn collect(session: &mut Session) -> Value {
@@ -103,6 +108,39 @@ fn many(running: u32, stopped: u32, name: &str) -> Setup {
         .env("NAME", name);
     setup.docker(MANY);
     setup
+}
+
+/// Docker's output is read also while a snapshot waits for the gateway.
+#[test]
+fn a_gateway_that_does_not_read_keeps_nothing_busy() {
+    let peer = Peer::on(narrow_listener());
+    let setup =
+        Agent::dialing(&peer).env("RUNNING", "3000").env("STOPPED", "500").env("NAME", "container");
+    setup.docker(MANY);
+    let agent = setup.start();
+    let mut session = peer.accept_registered();
+    for id in 1..=2 {
+        session.send_request(id, "metrics_collect", json!({}));
+        sleep(Duration::from_secs(4)); // the time that the snapshot takes, with much to spare
+    }
+    let before = processor_time(&agent);
+    sleep(Duration::from_secs(2)); // the time that is measured
+    let used = processor_time(&agent) - before;
+    assert!(used < Duration::from_millis(300), "{used:?} of 2 s");
+    let mut kinds = [0, 0];
+    while kinds != [2, 2] {
+        let message = session.next_message();
+        kinds[usize::from(message["method"] == "health_snapshot")] += 1;
+    }
+}
+
+/// Of the agent's process, without its children.
+fn processor_time(agent: &Agent) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", agent.pid())).expect("it runs");
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    let fields: Vec<i64> = fields.split(' ').filter_map(|field| field.parse().ok()).collect();
+    // The state is no number: utime and stime, the 14th and 15th of all fields, are at 10 and 11.
+    Duration::from_millis(10 * (fields[10] + fields[11]) as u64)
 }
 
 #[test]

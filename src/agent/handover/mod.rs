@@ -10,6 +10,7 @@
 //! The agent keeps serving until the answer has left. The probation comes after the restart: it is
 //! for the new process and for the guard.
 
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -90,12 +91,15 @@ impl Handover {
         matches!(self.stage, Stage::Leaving)
     }
 
-    /// Whether the upgrader's output wakes the loop.
-    pub fn listen(&mut self, listening: bool) {
-        if let Stage::Upgrading { upgrade, .. } = &mut self.stage
-            && let Err(error) = upgrade.listen(listening)
-        {
-            log::error!("can't listen to the upgrader: {error}");
+    /// Whether the output of the child, if there is one, wakes the loop.
+    ///
+    /// # Errors
+    /// The operating system's own.
+    pub fn listen(&mut self, listening: bool) -> io::Result<()> {
+        match &mut self.stage {
+            Stage::Idle | Stage::Answering { .. } | Stage::Leaving => Ok(()),
+            Stage::Upgrading { upgrade, .. } => upgrade.listen(listening),
+            Stage::CleaningUp(job) | Stage::Restarting { job, .. } => job.listen(listening),
         }
     }
 

@@ -1,5 +1,6 @@
 //! All requests that come while a snapshot is taken share it. It answers each of them, and then goes
-//! to the gateway as `health_snapshot`.
+//! to the gateway as `health_snapshot`. Where the gateway does not read, the next snapshot waits until
+//! this one is sent; requests share that one too.
 
 use std::time::Instant;
 
@@ -14,12 +15,17 @@ use crate::wire::rpc::Id;
 pub struct Snapshots {
     /// The number of the last snapshot that was started.
     number: u64,
-    /// The snapshot that is being taken.
-    sample: Option<Sample>,
+    /// The snapshot that is being taken, or was taken and waits for the one before.
+    next: Option<Next>,
     /// A finished snapshot, its answers and its notification not all sent.
     finished: Option<Finished>,
     /// The parts missing from the last snapshot, as logged.
     missing: String,
+}
+
+enum Next {
+    Going(Box<Sample>),
+    Waiting(Taken),
 }
 
 struct Finished {
@@ -31,21 +37,27 @@ impl Snapshots {
     /// The number of the snapshot that a new request gets; starts that snapshot where none is
     /// being taken.
     pub fn start(&mut self, context: Context) -> u64 {
-        if self.sample.is_none() {
+        if self.next.is_none() {
             self.number += 1;
-            self.sample = Some(Sample::start(context));
+            self.next = Some(Next::Going(Box::new(Sample::start(context))));
         }
         self.number
     }
 
     /// Moves on as far as it goes without waiting. A snapshot is finished only after the one before
-    /// was sent.
+    /// was sent; but docker's output is always read, or it would wake the loop again and again.
     pub fn turn(&mut self, now: Instant) {
-        if self.finished.is_none()
-            && let Some(snapshot) = self.sample.as_mut().and_then(|sample| sample.turn(now))
-        {
-            self.sample = None;
-            self.finished = Some(Finished { number: self.number, taken: Taken::from(snapshot) });
+        let taken = match self.next.take() {
+            None => return,
+            Some(Next::Waiting(taken)) => taken,
+            Some(Next::Going(mut sample)) => match sample.turn(now) {
+                None => return self.next = Some(Next::Going(sample)),
+                Some(snapshot) => Taken::from(snapshot),
+            },
+        };
+        match self.finished {
+            None => self.finished = Some(Finished { number: self.number, taken }),
+            Some(_) => self.next = Some(Next::Waiting(taken)),
         }
     }
 
@@ -78,6 +90,9 @@ impl Snapshots {
 
     /// When the next turn is due even if docker says nothing.
     pub fn deadline(&self) -> Option<Instant> {
-        self.sample.as_ref().filter(|_| self.finished.is_none()).map(Sample::deadline)
+        match &self.next {
+            Some(Next::Going(sample)) => Some(sample.deadline()),
+            Some(Next::Waiting(_)) | None => None,
+        }
     }
 }

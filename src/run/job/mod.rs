@@ -343,6 +343,14 @@ impl Captured {
         self.job.deadline()
     }
 
+    /// As [`Job::listen`].
+    ///
+    /// # Errors
+    /// The operating system's own.
+    pub fn listen(&mut self, listening: bool) -> io::Result<()> {
+        self.job.listen(listening)
+    }
+
     /// As [`Job::turn`]. The output is kept, up to 1 MiB of each pipe.
     pub fn turn(&mut self, now: Instant) -> Progress {
         let output = &mut self.output;
