@@ -42,6 +42,8 @@ const TURN: usize = 64 * 1024;
 pub struct Tls {
     wire: Wire,
     connection: ClientConnection,
+    /// What is wrong with a record, while the bytes before it are handed on.
+    failed: Option<io::Error>,
 }
 
 impl Transport {
@@ -156,7 +158,7 @@ impl Tls {
         // rustls's own limit makes a write that does not fit return 0, which tungstenite takes
         // for a lost connection; the session bounds what it hands down instead.
         connection.set_buffer_limit(None);
-        Tls { wire, connection }
+        Tls { wire, connection, failed: None }
     }
 
     /// The protocol's version, once the handshake is complete.
@@ -230,9 +232,25 @@ impl Read for Tls {
             self.push_some()?;
             let expects_room = self.wire.expects_room;
             self.wire.expects_room |= self.connection.wants_write();
-            let pulled = self.pull();
+            let pulled = match self.failed.take() {
+                Some(error) => Err(error),
+                None => self.pull(),
+            };
             self.wire.expects_room = expects_room;
-            pulled?;
+            match pulled {
+                Ok(_) => {}
+                // What came before the record that failed is handed on first: it may say why.
+                Err(error) if error.get_ref().is_some_and(|inner| inner.is::<Failed>()) => {
+                    match self.connection.reader().read(buffer) {
+                        Ok(count) if count > 0 => {
+                            self.failed = Some(error);
+                            return Ok(count);
+                        }
+                        _ => return Err(error),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! with the certificates that administrators make, against rustls's, and against sockets that
 //! speak something else.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -155,6 +156,24 @@ fn servers_that_refuse_say_why() {
     ] {
         refused(&all, "leaf", arguments, Some("ca"), words);
     }
+}
+
+/// Both in one segment: the agent reads them at once.
+#[test]
+fn an_answer_is_not_lost_for_a_broken_record_behind_it() {
+    let authority = Authority::new();
+    let peer = Peer::tls(&authority.good());
+    let agent = Agent::dialing(&peer).trusting(&authority).start();
+    let mut dial = peer.accept();
+    dial.read_upgrade();
+    let socket = dial.stream.socket().try_clone().expect("a descriptor");
+    let options = socket2::SockRef::from(&socket);
+    options.set_tcp_cork(true).expect("a TCP socket");
+    dial.respond("HTTP/1.1 401 Unauthorized\r\n\r\n");
+    let record = [&b"\x17\x03\x03\x00\x20"[..], &[0; 32]].concat();
+    (&socket).write_all(&record).expect("the agent reads");
+    options.set_tcp_cork(false).expect("a TCP socket");
+    agent.wait_for_log(&["refuses the token", "401"]);
 }
 
 /// Dials a peer that answers the ClientHello with these bytes and hangs up; the line about it.
