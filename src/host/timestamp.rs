@@ -85,21 +85,39 @@ impl Timestamp {
         Some((Timestamp { seconds, nanos }, rest.at))
     }
 
-    /// Parses the date of an HTTP header, as in `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
-    /// The two obsolete forms are not supported.
+    /// Parses the date of an HTTP header (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`, or one of
+    /// the obsolete forms, `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
     pub fn parse_http_date(text: &str) -> Option<Timestamp> {
         let mut rest = Cursor { bytes: text.as_bytes(), at: 0 };
         rest.name(&WEEKDAYS)?;
-        rest.one_of(b",")?;
-        rest.one_of(b" ")?;
-        let day = rest.digits(2)?;
-        rest.one_of(b" ")?;
-        let month = rest.name(&MONTHS)?;
-        rest.one_of(b" ")?;
-        let year = rest.digits(4)?;
-        rest.one_of(b" ")?;
-        let time_of_day = rest.time_of_day()?;
-        if &rest.bytes[rest.at..] != b" GMT" {
+        let (year, month, day, time_of_day, end) = match rest.one_of(b" ") {
+            Some(_) => {
+                let month = rest.name(&MONTHS)?;
+                rest.one_of(b" ")?;
+                let is_short = rest.one_of(b" ").is_some();
+                let day = rest.digits(if is_short { 1 } else { 2 })?;
+                rest.one_of(b" ")?;
+                let time_of_day = rest.time_of_day()?;
+                rest.one_of(b" ")?;
+                (rest.digits(4)?, month, day, time_of_day, "")
+            }
+            None => {
+                while rest.one_of(b"adensruy").is_some() {} // the rest of `Sunday`
+                rest.one_of(b",")?;
+                rest.one_of(b" ")?;
+                let day = rest.digits(2)?;
+                let separator = [rest.one_of(b" -")?];
+                let month = rest.name(&MONTHS)?;
+                rest.one_of(&separator)?;
+                let year = match &separator {
+                    b"-" => century(rest.digits(2)?),
+                    _ => rest.digits(4)?,
+                };
+                rest.one_of(b" ")?;
+                (year, month, day, rest.time_of_day()?, " GMT")
+            }
+        };
+        if &rest.bytes[rest.at..] != end.as_bytes() {
             return None;
         }
         Some(Timestamp::from_unix(
@@ -131,6 +149,11 @@ fn since_epoch() -> Duration {
 fn since_epoch() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     now.try_into().unwrap_or_default()
+}
+
+/// The year that two digits mean.
+fn century(year: i64) -> i64 {
+    if year < 70 { 2000 + year } else { 1900 + year }
 }
 
 struct Cursor<'a> {
@@ -282,12 +305,21 @@ mod tests {
     #[test]
     fn reads_http_dates() {
         let date = |text| Timestamp::parse_http_date(text).map(Timestamp::unix);
-        assert_eq!(date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        for form in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 1994",
+        ] {
+            assert_eq!(date(form), Some(784_111_777), "{form}");
+        }
+        assert_eq!(date("Wednesday, 01-Jan-69 00:00:00 GMT"), Some(3_124_224_000));
         for wrong in [
             "Sun, 06 Nov 1994 08:49:37 UTC",
             "Sun, 06 Nov 1994 08:49:37 GMT ",
             "Sun, 6 Nov 1994 08:49:37 GMT",
-            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sunday, 06-Nov 94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994 GMT",
             "Son, 06 Nov 1994 08:49:37 GMT",
             "Sun, 31 Nov 1994 08:49:37 GMT",
             "120",

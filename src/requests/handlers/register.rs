@@ -18,7 +18,7 @@ use crate::wire::rpc::{self, Response};
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The id of the only request that the agent makes, once a session.
-const ID: u64 = 1;
+const ID: u32 = 1;
 
 /// The number of the protocol. Only what an old gateway could not survive would raise it.
 const PROTOCOL: u32 = 1;
@@ -66,12 +66,13 @@ pub fn request(config: &Config, ip: IpAddr, upgrade: &Told) -> String {
         host: Facts::read(),
         upgrade,
     };
-    rpc::request(ID, "register", &params)
+    rpc::request(ID.into(), "register", &params)
 }
 
 /// Whether `response` is the answer to [`request`].
 pub fn answers(response: &Response) -> bool {
-    response.id.as_ref().is_some_and(|id| id.json() == ID.to_string())
+    // By value: some gateways keep numbers as doubles, and answer 1.0.
+    response.id.as_ref().is_some_and(|id| id.json().parse() == Ok(f64::from(ID)))
 }
 
 /// Whether the gateway has accepted this agent.
@@ -84,11 +85,9 @@ pub fn acknowledged(response: &Response) -> Result<(), Refusal> {
         ok: bool,
     }
     #[derive(Deserialize)]
-    struct Error<'a> {
+    struct Error {
         code: i64,
         message: String,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
     }
     let refusal = |why| Refusal { why, retry_after: None };
     match &response.outcome {
@@ -96,22 +95,29 @@ pub fn acknowledged(response: &Response) -> Result<(), Refusal> {
             Ok(Acknowledgement { ok: true }) => Ok(()),
             _ => Err(refusal(format!("register answered {}", shown(result.get())))),
         },
-        Err(error) => Err(match serde_json::from_str(error.get()) {
-            Ok(Error { code, message, data }) => Refusal {
-                why: format!("error {code}: {}", shown(&message)),
-                retry_after: data.and_then(retry_after),
-            },
-            Err(_) => refusal(format!("error {}", shown(error.get()))),
-        }),
+        Err(error) => {
+            let why = match serde_json::from_str(error.get()) {
+                Ok(Error { code, message }) => format!("error {code}: {}", shown(&message)),
+                Err(_) => format!("error {}", shown(error.get())),
+            };
+            Err(Refusal { why, retry_after: retry_after(error) })
+        }
     }
 }
 
-/// The member `retry_after` of an error's data, in seconds. Anything but a number is ignored.
-fn retry_after(data: &RawValue) -> Option<Duration> {
+/// How long the error's data asks to wait, whatever else the error holds. Anything but a number of
+/// seconds is ignored.
+fn retry_after(error: &RawValue) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Error<'a> {
+        #[serde(borrow)]
+        data: &'a RawValue,
+    }
     #[derive(Deserialize)]
     struct Data {
         retry_after: f64,
     }
+    let Error { data } = rpc::params(Some(error)).ok()?;
     let Data { retry_after: seconds } = rpc::params(Some(data)).ok()?;
     (seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(RETRY_AFTER_CAP.as_secs_f64())))
 }
@@ -150,6 +156,10 @@ mod tests {
             assert_eq!(asked(data), None, "{data}");
         }
         assert_eq!(refused(r#"{"code":1,"message":"x"}"#).retry_after, None);
+        for sloppy in ["", r#""code":1,"message":null,"#, r#""code":"1","message":"x","#] {
+            let error = format!(r#"{{{sloppy}"data":{{"retry_after":7}}}}"#);
+            assert_eq!(refused(&error).retry_after, Some(Duration::from_secs(7)), "{error}");
+        }
         assert_eq!(refused("7").why, "error 7");
     }
 }

@@ -43,6 +43,8 @@ pub(super) fn parse(bytes: &[u8], ended: bool) -> Result<Option<Answer>, Malform
         let mut response = Response::new(&mut headers);
         let mut parser = ParserConfig::default();
         parser.ignore_invalid_headers_in_responses(true);
+        parser.allow_spaces_after_header_name_in_responses(true);
+        parser.allow_multiple_spaces_in_response_status_delimiters(true);
         let parsed = parser.parse_response(&mut response, bytes.get(start..).unwrap_or_default());
         let status = response.code;
         match (parsed, status) {
@@ -110,8 +112,10 @@ mod tests {
             assert_eq!(answer.header("Retry-After"), Some("60"));
             assert_eq!(answer.header("Location"), None);
         }
-        // Without a reason, and with bare line feeds.
+        // Without a reason, and with bare line feeds; with more blanks than there should be.
         assert_eq!(whole(b"HTTP/1.1 401\nA: b\n\n").header("a"), Some("b"));
+        let blanks = whole(b"HTTP/1.1  401  x\r\nA : b\r\n\r\n");
+        assert_eq!((blanks.status, blanks.header("a")), (401, Some("b")));
     }
 
     #[test]

@@ -43,7 +43,9 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
         return Some(Duration::from_secs(seconds).min(RETRY_AFTER_CAP));
     }
     let date = Timestamp::parse_http_date(text)?;
-    let seconds = date.unix().saturating_sub(Timestamp::now().unix());
+    // By the gateway's clock, if it tells its time: this clock may be wrong.
+    let now = answer.header("Date").and_then(Timestamp::parse_http_date);
+    let seconds = date.unix().saturating_sub(now.unwrap_or_else(Timestamp::now).unix());
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(RETRY_AFTER_CAP))
 }
 
@@ -79,6 +81,8 @@ mod tests {
         assert_eq!(waits("99999999999999999999999"), Some(RETRY_AFTER_CAP));
         assert_eq!(waits("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(waits("Fri, 31 Dec 9999 23:59:59 GMT"), Some(RETRY_AFTER_CAP));
+        let by_its_clock = "Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Sun, 06 Nov 1994 08:49:07 GMT";
+        assert_eq!(waits(by_its_clock), Some(Duration::from_secs(30)));
         for nonsense in ["soon", "-5", "", "1.5"] {
             assert_eq!(waits(nonsense), None, "{nonsense}");
         }
