@@ -180,6 +180,32 @@ fn a_gateway_that_pauses_for_a_second_misses_nothing() {
     slow.tails.iter().for_each(assert_gapless);
 }
 
+/// The kernel holds what is sent, and a pong waits behind it. A gateway waits 10 s for a pong.
+#[test]
+fn over_a_slow_link_a_pong_comes_in_time() {
+    let setup = Setup::new();
+    setup.docker(NEVER_PAUSES);
+    let (_peer, _agent, mut session) = Agent::registered(setup);
+    let _tails = follow_all(&mut session);
+    let start = Instant::now();
+    let mut asked = None;
+    loop {
+        let frame = session.next_frame(Instant::now() + PATIENCE).expect("a frame");
+        if frame.opcode == opcode::PONG {
+            break;
+        }
+        // 200 kB a second.
+        sleep(Duration::from_micros(5 * frame.payload.len() as u64));
+        // All buffers are full by then.
+        if asked.is_none() && start.elapsed() > Duration::from_secs(5) {
+            asked = Some(Instant::now());
+            session.send(&Frame::new(opcode::PING, "slow?"));
+        }
+    }
+    let took = asked.expect("it was sent").elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
 #[test]
 fn a_container_that_prints_nothing_wakes_nobody() {
     let setup = Setup::new();

@@ -18,6 +18,9 @@ use crate::wire::transport::Wire;
 pub(super) const EACH: Duration = Duration::from_secs(3);
 /// How long an address that has not answered yet has the race for itself.
 const HEAD_START: Duration = Duration::from_millis(250);
+/// What the kernel holds of what is sent, in bytes. Without a limit it holds some megabytes: over a slow
+/// link a pong would wait behind the lines of followed logs for longer than a gateway waits.
+const SEND_BUFFER: usize = 192 * 1024;
 /// A name with hundreds of addresses gets no more sockets than this.
 const AT_ONCE: usize = 8;
 
@@ -100,6 +103,7 @@ impl<Addresses: Iterator<Item = SocketAddr>> Race<'_, Addresses> {
         let socket = TcpStream::from(socket);
         // Without this option the TLS handshake and small replies wait for delayed acknowledgements.
         socket.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
         is_connected(&socket, address)?;
         self.attempt.waiter.watch_socket(&socket, Interest::Write)?;
         Ok(socket)
