@@ -206,6 +206,11 @@ fn docker_that_is_not_set_up() {
         "docker: unable to resolve docker endpoint: context \"nope\": context not found: open /";
     assert!(context.starts_with(begin), "{context}");
     assert!(context.ends_with(": see docker context ls, or unset DOCKER_CONTEXT"), "{context}");
+    // Of `currentContext` in the configuration file.
+    let current = "Current context \"gone\" is not found on the file system, please check your config \
+                   file at /root/.docker/config.json";
+    let expected = format!("docker: {current}: see docker context ls, or unset DOCKER_CONTEXT");
+    assert_eq!(failed(current), Failure::Unusable(expected));
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl Listing {
     /// The program that printed it is no docker.
     pub fn end(mut self) -> Result<Listed, &'static str> {
         self.feed(b"\n");
-        let no_docker = "printed no table of containers: it is no docker; see VMKIT_DOCKER_BIN";
+        let no_docker =
+            "printed no table of containers: this program is not docker; see VMKIT_DOCKER_BIN";
         self.has_header.then_some(self.listed).ok_or(no_docker)
     }
 }

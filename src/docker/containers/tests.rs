@@ -89,7 +89,7 @@ fn what_docker_lists() {
 fn what_prints_no_table_is_no_docker() {
     for output in ["", "\n", "abc Up 2 hours\n", "Hello, world!\n"] {
         let error = listed(output).err().unwrap();
-        assert!(error.contains("no docker") && error.contains("VMKIT_DOCKER_BIN"), "{error}");
+        assert!(error.contains("is not docker") && error.contains("VMKIT_DOCKER_BIN"), "{error}");
     }
 }
 

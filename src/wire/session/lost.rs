@@ -56,8 +56,9 @@ impl fmt::Display for Lost {
                 if !may_be_sent(*code) {
                     f.write_str(", with a code that RFC 6455 does not allow on the wire")?;
                 }
-                // Gateways of the first protocol have no code for it.
-                match self.is_doubled() || reason.contains("replaced") {
+                // Gateways of the first protocol have no code of their own for it.
+                let is_free = matches!(code, 1000 | 1008 | 4000..=4999);
+                match self.is_doubled() || is_free && reason.contains("replaced") {
                     true => write!(
                         f,
                         "; another machine registers under the same instance id: check {INSTANCE_ID} and \
@@ -91,6 +92,8 @@ mod tests {
         assert!(closed("replaced by a newer session").ends_with(hint));
         assert!(closed("a\nb").ends_with("(4000: a\\nb)"));
         assert!(closed("").ends_with("(4000)"));
+        let restart = Lost::Closed(Some((1012, "the node is being replaced".to_owned())));
+        assert!(!restart.to_string().contains("another machine"), "{restart}");
         let doubled = Lost::Closed(Some((4409, String::new()))).to_string();
         assert!(doubled.contains("(4409); another machine registers"), "{doubled}");
     }
