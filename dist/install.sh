@@ -17,8 +17,8 @@ usage: install.sh [OPTION]...
   --version VERSION    install that release (default: the latest)
   --base-url URL       the folder that has the release files; https:, or http: to loopback
   --binary FILE        install this file, without a download; a SHA256SUMS next to it is checked
-  --token-file FILE    read the agent token from FILE; or --token-stdin, or VMKIT_AGENT_TOKEN=...
-  --token-stdin        (not with `curl ... | sh`: stdin is the script)
+  --token-file FILE    read the agent token from FILE; or set VMKIT_AGENT_TOKEN
+  --token-stdin        read it from standard input (not with `curl ... | sh`: that is the script)
   --gateway-url URL    the gateway that the agent dials
   --ca-file FILE       certificates that the agent trusts in addition to the bundled public roots
   --no-start           install and enable, but do not start

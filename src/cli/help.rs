@@ -37,15 +37,15 @@ them from /etc/vmkit/agent.env:
                                 .suffix, an IP address, a range like 10.0.0.0/8, each with
                                 :port if need be, or *
 
-exit status: 0 = success, or ended by SIGTERM or SIGINT; 1 = error, or doctor found a FAIL;
+exit status: 0 = success, or ended by a signal; 1 = error, or doctor found a FAIL;
              64 = wrong arguments; 78 = invalid configuration
 ";
 
 pub const RUN: &str = "\
 usage: vmkit-agent [run]
 
-Dials the gateway and serves it until SIGTERM or SIGINT. Logs to the journal, to syslog or to
-standard error. Configured by environment variables: see vmkit-agent --help.
+Dials the gateway and serves it until SIGTERM, SIGINT or SIGHUP. Logs to the journal, to syslog or
+to standard error. Configured by environment variables: see vmkit-agent --help.
 ";
 
 pub const INSTALL: &str = "\

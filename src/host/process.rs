@@ -1,4 +1,4 @@
-//! Who a process is: the only reader of `/proc/<pid>`. Doctor, install and the guard decide by it.
+//! Who a process is, by `/proc/<pid>`. Doctor, install and the guard decide by it.
 //!
 //! A pid alone means nothing: another process may have it by now, and any user can start a process
 //! under any name. A process counts as the agent's only if its user, root and mount namespace are

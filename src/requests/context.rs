@@ -1,4 +1,4 @@
-//! What the start of any request needs.
+//! What a handler gets: the time, the configuration, and the starter of processes.
 
 use std::rc::Rc;
 use std::time::Instant;

@@ -60,7 +60,10 @@ pub fn dispatch(
             let upgrade = Upgrade::start(params, id, context)?;
             Ok(Started::Upgrade(Box::new(upgrade)))
         }
-        unknown => room.and(Err(Error::unknown_method(unknown))),
+        unknown => {
+            room?;
+            Err(Error::unknown_method(unknown))
+        }
     }
 }
 

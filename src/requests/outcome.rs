@@ -1,4 +1,4 @@
-//! What a request comes to.
+//! The response to a request, and its line in the log.
 
 use log::Level;
 use tungstenite::Bytes;

@@ -1,4 +1,4 @@
-//! The one place where the program sleeps: an epoll instance over the session's socket, the pipes
+//! Where the loop sleeps: an epoll instance over the session's socket, the pipes
 //! of children and the signals, and the deadline that the loop gave it.
 //!
 //! ```text

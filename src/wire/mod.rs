@@ -2,7 +2,7 @@
 //!
 //! Up the stack: [`dial`] makes a [`transport`]; [`frames`] counts what is read from it; a
 //! [`session`] over both sends and receives messages and keeps the [`heartbeat`]; [`rpc`] turns
-//! messages into values and back, and is the only place that encodes JSON for the wire.
+//! messages into values and back.
 
 pub mod limits;
 pub mod tls;

@@ -45,9 +45,8 @@ fn a_back_end_that_is_down_is_not_a_wrong_url() {
     for (page, status) in
         [("haproxy-504", 504), ("nginx-502", 502), ("nginx-504", 504), ("apache-502", 502)]
     {
-        let words = format!(
-            "the gateway is away: the server before it can't reach it ({status}); retrying"
-        );
+        let words =
+            format!("the gateway is away: a proxy before it can't reach it ({status}); retrying");
         upgrade_answered(page, &words, 0.0);
     }
     for page in ["haproxy-503", "haproxy-503-file", "apache-503"] {

@@ -194,8 +194,8 @@ fn whose_upgrades_are_taken_is_told() {
     for (lines, upgrades) in [
         (&[none][..], "on, no signature needed".to_owned()),
         (&[&key], format!("on, {signed}")),
-        (&[none, "VMKIT_UPGRADES=off"], "off, but for those by hand".to_owned()),
-        (&[&key, "VMKIT_UPGRADES=off"], format!("off, but for those by hand {signed}")),
+        (&[none, "VMKIT_UPGRADES=off"], "off by the gateway, possible by hand".to_owned()),
+        (&[&key, "VMKIT_UPGRADES=off"], format!("off by the gateway, possible by hand {signed}")),
     ] {
         let seen = settings(lines);
         assert!(seen.ends_with(&format!("; upgrades {upgrades}")), "{seen}");

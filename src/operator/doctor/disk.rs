@@ -69,7 +69,7 @@ fn self_upgrade(folder: &Path, service: &Service, report: &mut Report) {
             seen += " (noexec, which does no harm)";
         }
         if service.agents_rights_are_unknown() {
-            let seen = "the agent's rights count, and no agent runs".to_owned();
+            let seen = "not checked: the agent does not run, so its user is unknown".to_owned();
             return report.skip("self-upgrade", seen);
         }
         if !service.reader().may_write(&file) {

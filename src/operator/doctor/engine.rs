@@ -178,7 +178,10 @@ fn socket(program: &str, service: &Service, machine: &Machine, report: &mut Repo
     } else if agent.may_write(&metadata) {
         report.pass("docker-socket", seen);
     } else if service.agents_rights_are_unknown() {
-        report.skip("docker-socket", format!("{seen}; the agent's rights count, and none runs"));
+        report.skip(
+            "docker-socket",
+            format!("{seen}; the agent does not run, so its user is unknown"),
+        );
     } else {
         let user = name("/etc/passwd", agent.identity.user);
         let seen = format!("permission denied: {seen}, and {user} is not in that group");

@@ -50,8 +50,8 @@ pub fn check(examined: &Examined, hidden: bool, service: &Service, report: &mut 
     instance::check(&config.instance_id, &assignments.unwrap_or_default(), service, report);
     if examined.problems.is_empty() {
         let upgrades = match (&config.upgrade.by_gateway, &config.upgrade.release_key) {
-            (false, None) => "off, but for those by hand".to_owned(),
-            (false, Some(key)) => format!("off, but for those by hand signed with {key}"),
+            (false, None) => "off by the gateway, possible by hand".to_owned(),
+            (false, Some(key)) => format!("off by the gateway, possible by hand signed with {key}"),
             (true, None) => "on, no signature needed".to_owned(),
             (true, Some(key)) => format!("on, signed with {key}"),
         };

@@ -53,8 +53,8 @@ fn on_trial(trial: &Trial, log: String, report: &mut Report) {
         None => format!("{probation} s from its first start after the reboot"),
     };
     let seen = format!(
-        "version {version} is on probation, started {starts} times, {left}: rolled back \
-         automatically unless the gateway accepts it"
+        "version {version} is on probation, started {starts} times, {left}: the agent rolls it back \
+         unless the gateway accepts it"
     );
     report.warn(CHECK, seen, log);
 }

@@ -1,8 +1,8 @@
 //! When the next chunk may go. The follows share one pace, which leaves room for all else on the wire: a
-//! chunk goes only when nothing else waits, and a pause is after it. Pure.
+//! chunk goes only when nothing else waits, and a pause comes after it. Pure.
 //!
-//! A gateway that reads more slowly is behind. After two seconds it is lost: then the follows forget their
-//! oldest lines. Until then docker waits.
+//! A gateway that reads more slowly is behind. Until it has been behind for two seconds, docker waits. From
+//! then on it counts as lost, and the follows drop their oldest lines.
 
 use std::time::{Duration, Instant};
 

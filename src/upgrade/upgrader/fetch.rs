@@ -165,7 +165,7 @@ fn get(
             // A proxy that refuses is named by its words.
             Some(proxy) if !matches!(error, ureq::Error::ConnectProxyFailed(_)) => {
                 Error::download(format!(
-                    "{} (through the proxy {}:{} of HTTPS_PROXY)",
+                    "{} (through the proxy {}:{}; HTTPS_PROXY may be wrong)",
                     failed(&url, error),
                     proxy.host(),
                     proxy.port()

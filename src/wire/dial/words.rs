@@ -154,7 +154,7 @@ impl fmt::Display for Say<'_, Http> {
                 Some(error) => Distrust { error, named_by: GATEWAY_URL }.fmt(f),
                 None => write!(f, "the connection failed: {error}"),
             },
-            Http::Endless => write!(f, "the answer has no end; check {GATEWAY_URL}"),
+            Http::Endless => write!(f, "the answer's header has no end; check {GATEWAY_URL}"),
             Http::Unreadable => write!(f, "the answer is not HTTP; check {GATEWAY_URL}"),
             Http::NotWebSocket(reason) => {
                 write!(
@@ -192,7 +192,7 @@ impl fmt::Display for Say<'_, Http> {
             }
             Http::Away(status) => write!(
                 f,
-                "the gateway is away: the server before it can't reach it ({status}); retrying"
+                "the gateway is away: a proxy before it can't reach it ({status}); retrying"
             ),
             Http::Redirected { status, location: Some(location) } => write!(
                 f,
@@ -200,7 +200,10 @@ impl fmt::Display for Say<'_, Http> {
                  this address in {GATEWAY_URL}"
             ),
             Http::Redirected { status, location: None } => {
-                write!(f, "the gateway redirects ({status}) to no address; check {GATEWAY_URL}")
+                write!(
+                    f,
+                    "the gateway redirects ({status}) without a Location; check {GATEWAY_URL}"
+                )
             }
             Http::Status(status @ (200..=299 | 426)) => write!(
                 f,
