@@ -16,14 +16,14 @@ for one agent; rules that need a restart, signals or another environment are NOT
 
   --only LIST         these rules alone: ids and beginnings of ids, such as A-LOG,A-CONN-2
   --upgrade-binary FILE  the agent as another, higher version, for the rules about upgrades
-  --clock-scale S     for an agent whose clocks were shortened on purpose: all times of the protocol
-                      that are longer than a second, but the 1.5 s of A-CLOSE-3 and the 5 s of
-                      --version, are S times as long (1)
-  --parallel N        so many agents at a time (8)
+  --clock-scale S     for an agent whose clocks were shortened on purpose: multiply all times of the
+                      protocol over a second by S, 0.01 to 1, but for the 1.5 s of A-CLOSE-3 and the
+                      5 s of --version (1)
+  --parallel N        run at most N agents at a time (8)
   --json              print JSON instead of the table
   --junit FILE        write the results as JUnit XML too
   --list              print every rule, and how it is checked
-  --help              this
+  --help              print this help
 
   without PROGRAM:
   --listen ADDRESS    listen here (default 127.0.0.1:0: loopback, a free port)
@@ -32,7 +32,7 @@ for one agent; rules that need a restart, signals or another environment are NOT
   --fixtures DIR      write the stand-in for docker there; the agent needs VMKIT_DOCKER_BIN=DIR/docker
 
 A MUST that is broken is FAIL, a SHOULD that is broken is WARN. NOT TESTED says why. Exit status: 0 if
-nothing failed (WARN allowed), 1 on a FAIL or NOT TESTED, 2 on an ERROR of the kit itself.
+every rule was tested and no MUST is broken, 1 on a FAIL or NOT TESTED, 2 if the kit itself failed.
 ";
 
 pub struct Arguments {

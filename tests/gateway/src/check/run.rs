@@ -138,7 +138,7 @@ async fn one_after_another(
         Some(folder) => {
             let script = docker::write(folder)
                 .map_err(|error| format!("writing into {}: {error}", folder.display()))?;
-            eprintln!("its VMKIT_DOCKER_BIN has to be {}", script.display());
+            eprintln!("start the agent with VMKIT_DOCKER_BIN={}", script.display());
             folder.clone()
         }
         None => PathBuf::new(),

@@ -57,8 +57,8 @@ impl Program {
             executable(&path, text.as_bytes());
             path
         };
-        // A version of its own: downloads of the same version share their place in /tmp.
-        let next = launcher("next", &format!("--own-version 9.{}.0", std::process::id()));
+        // Above the agent's own, 1.0.0.
+        let next = launcher("next", "--own-version 9.0.0");
         Program { path: launcher("agent", "").display().to_string(), next, _folder: folder }
     }
 

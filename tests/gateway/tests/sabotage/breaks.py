@@ -92,7 +92,7 @@ BREAKS = {
     "A-LOG-12": "counts seq from 1",
     "A-LOG-13": "sends chunks of 512 KiB",
     "A-LOG-14": "counts a line too many",
-    "A-FOL-1": "sends new lines after 2 s",
+    "A-FOL-1": "sends new lines after a second",
     "A-FOL-2": "ends a follow after 45 s",
     "A-FOL-3": "leaves out ended",
     "A-FOL-4": "serves a ninth follow",

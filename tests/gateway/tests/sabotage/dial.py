@@ -7,6 +7,7 @@ import email.utils
 import hashlib
 import ipaddress
 import os
+import socket
 import time
 import urllib.parse
 
@@ -16,6 +17,7 @@ from clock import scaled
 from settings import Settings
 
 PATIENCE = 20
+_SEND_BUFFER = 192 * 1024
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -50,6 +52,8 @@ async def _dial(settings: Settings, host: str, port: int, target: str) -> Dialed
     check = not broken("A-CONN-8")
     tls = http1.trust(settings.ca_file, check) if settings.tls else None
     reader, writer = await http1.connect(host, port, tls)
+    # So that a pong never waits long behind lines: unlimited, the kernel holds some megabytes.
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     try:
         key = base64.b64encode(os.urandom(16)).decode()
         head = await http1.ask(reader, writer, _request(settings, host, port, target, key))

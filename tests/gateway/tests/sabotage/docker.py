@@ -7,13 +7,12 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import rpc
 from breaks import broken
 from settings import Settings
 
-Sink = Callable[[bytes], None]
 _COMPLAINT_LIMIT = 8192
 
 

@@ -5,6 +5,8 @@
 mod containers;
 mod logs;
 
+pub use logs::half;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
@@ -33,8 +35,15 @@ pub enum Mode {
     Throng,
 }
 
-/// Writes the script `docker` into `folder`; its path.
+/// Writes the script `docker` into `folder`, and removes what an earlier run has left there; its path.
 pub fn write(folder: &Path) -> io::Result<PathBuf> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("kit-") || name == MODE || name == CALLS {
+            fs::remove_file(path)?;
+        }
+    }
     let this = std::env::current_exe()?;
     let path = folder.join("docker");
     let (this, place) = (quoted(&this), quoted(folder));
@@ -66,8 +75,6 @@ pub fn print_line(folder: &Path, name: &str, stderr: bool, text: &str) -> io::Re
 pub fn end_container(folder: &Path, name: &str) -> io::Result<()> {
     fs::write(logs::ended(folder, name), "")
 }
-
-pub use logs::half;
 
 /// The time of a line of `kit-many`.
 pub fn stamp_of(line: usize) -> String {

@@ -38,14 +38,22 @@ pub const NOT_REACHED: &[(&str, &str)] = &[
     ("A-RETRY-4", "that a longer time is cut to 300 s"),
     ("A-RETRY-5", "that a longer time is cut to 300 s"),
     ("A-LOG-9", "a log driver that can't be read: its code alone, by A-ERR-1"),
-    ("A-UPG-3", "-32013 and the 600 s of -32003: a machine that takes no file, and ten minutes"),
+    ("A-FOL-1", "\"at once\": the check waits 3 s for the last lines"),
+    ("A-FOL-5", "that the lines left out are the oldest"),
+    ("A-FOL-9", "that lines which have not left are not sent before the answer"),
+    ("A-FOL-12", "the second of the 2 s"),
+    ("A-FOL-15", "the 150 ms: the check waits 3 s for the half of a line"),
+    (
+        "A-UPG-3",
+        "-32013, which needs a folder that cannot be written; -32003, which takes ten minutes",
+    ),
     (
         "A-UPG-9",
         "a roll-back of a binary that starts and is refused: A-UPG-15 has one that ends at once",
     ),
     ("A-UPG-10", "that a confirmed upgrade lifts the ban"),
     ("A-UPG-11", "public addresses: the kit has none"),
-    ("A-UPG-16", "the causes but that of a binary which ends at once"),
+    ("A-UPG-16", "other causes than that of a binary which ends at once"),
 ];
 
 /// All checks, by section.

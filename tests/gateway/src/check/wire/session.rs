@@ -134,10 +134,6 @@ impl Session {
         is_open && self.0.closed.lock().is_none()
     }
 
-    pub fn kit_closed_at(&self) -> Option<Instant> {
-        *self.0.closed.lock()
-    }
-
     /// How many messages there are: where to look for the next.
     pub fn mark(&self) -> usize {
         self.see(|log| log.messages.len())

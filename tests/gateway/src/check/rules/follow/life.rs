@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::super::super::bench::Bench;
 use super::super::super::docker;
-use super::super::super::fault::{Fault, Outcome, broken, ensure};
+use super::super::super::fault::{Outcome, broken, ensure};
 use super::super::super::wire::message::Message;
 use super::super::super::wire::session::Session;
 use super::super::logs::{all_texts, chunks};
 use super::super::support::{INVALID_PARAMS, NO_DOCKER, ask_text, expect_code, result, shown};
-use super::{SOON, begun, cancel, end, first_chunk, flooded, follow, line, print, ready};
+use super::{SOON, able, begun, cancel, end, first_chunk, flooded, follow, line, print, ready};
 
 pub async fn new_lines_at_once(bench: &mut Bench) -> Outcome {
     let session = ready(bench, "kit-live-1").await?;
@@ -95,11 +95,7 @@ pub async fn cancels_the_same_bytes(bench: &mut Bench) -> Outcome {
     let session = ready(bench, "kit-live-8").await?;
     let params = json!({"container": "kit-live-8", "lines": 1, "follow": true}).to_string();
     session.request_as("1e2", "logs_fetch", &params).await;
-    begun(&session, "1e2").await.or_else(|fault| match fault {
-        // The id of a chunk is JSON's value: 100.
-        Fault::Broken(_) if !chunks(&session, "1e2").is_empty() => Ok(()),
-        fault => Err(fault),
-    })?;
+    begun(&session, "1e2").await?;
     for (id, due) in [
         ("100", false),
         ("\"1e2\"", false),
@@ -124,11 +120,32 @@ pub async fn cancels_the_same_bytes(bench: &mut Bench) -> Outcome {
             "the id of the follow is {escaped}; logs_cancel of {plain} says: {}",
             shown(&answer)
         )
+    })?;
+    if session.response(escaped, SOON).await.is_none() {
+        return broken(format!("the follow {escaped}, cancelled as {plain}, has no end"));
+    }
+    cancels_no_other(bench, &session).await
+}
+
+/// A request that is no follow, and the follow of another session.
+async fn cancels_no_other(bench: &mut Bench, session: &Session) -> Outcome {
+    let hanging = session.send_request("logs_fetch", json!({"container": "kit-hang"})).await;
+    let of_before = follow(session, "kit-live-8").await;
+    begun(session, &of_before).await?;
+    let answer = cancel(bench, session, &hanging).await?;
+    ensure(result(&answer, "logs_cancel")?["cancelled"] == false, || {
+        format!("{hanging} is no follow; its logs_cancel says: {}", shown(&answer))
+    })?;
+    bench.leave();
+    let session = bench.fresh().await?;
+    let answer = cancel(bench, &session, &of_before).await?;
+    ensure(result(&answer, "logs_cancel")?["cancelled"] == false, || {
+        format!("{of_before} was a follow of another session; {}", shown(&answer))
     })
 }
 
 pub async fn wrong_ids(bench: &mut Bench) -> Outcome {
-    let session = ready(bench, "kit-live-9").await?;
+    let session = able(bench).await?;
     for params in ["{}", r#"{"id":null}"#, r#"{"id":true}"#, r#"{"id":[1]}"#, r#"{"id":{}}"#] {
         let answer = ask_text(bench, &session, "logs_cancel", params).await?;
         expect_code(&answer, INVALID_PARAMS, &format!("logs_cancel with {params}"))?;
@@ -138,7 +155,7 @@ pub async fn wrong_ids(bench: &mut Bench) -> Outcome {
 
 /// With a container that prints all the time: lines wait whenever its follow is cancelled.
 pub async fn the_cancel_is_answered_first(bench: &mut Bench) -> Outcome {
-    let (session, id) = flooded(bench, "kit-live-10").await?;
+    let (session, id) = flooded(bench).await?;
     let answer = cancel(bench, &session, &id).await?;
     let Some(end) = session.response(&id, SOON).await else {
         return broken("the follow that was cancelled has no end");
@@ -146,6 +163,7 @@ pub async fn the_cancel_is_answered_first(bench: &mut Bench) -> Outcome {
     ensure(answer.frame < end.frame, || {
         format!("the answer of the follow came first: {}", shown(&end))
     })?;
+    bench.still_serves(&session).await?;
     let late = chunks(&session, &id).into_iter().find(|chunk| chunk.frame > answer.frame);
     bench.leave();
     match late {
@@ -166,7 +184,9 @@ pub async fn none_without_an_id(bench: &mut Bench) -> Outcome {
         return broken(format!("the notification brought a chunk: {}", shown(&chunk)));
     }
     let calls = docker::calls(bench.folder()).into_iter().skip(before);
-    let is_follow = |words: &str| words.split(' ').any(|word| ["--follow", "-f"].contains(&word));
+    let is_flag = |word: &str| word.starts_with('-') && !word.starts_with("--");
+    let follows = |word: &str| word.starts_with("--follow") || is_flag(word) && word.contains('f');
+    let is_follow = |words: &str| words.split(' ').any(follows);
     match calls.map(|(_, words)| words).find(|words| is_follow(words)) {
         Some(words) => broken(format!("the notification started docker {words}")),
         None => Ok(()),
@@ -174,7 +194,7 @@ pub async fn none_without_an_id(bench: &mut Bench) -> Outcome {
 }
 
 pub async fn tells_that_docker_failed(bench: &mut Bench) -> Outcome {
-    let session = ready(bench, "kit-live-12").await?;
+    let session = able(bench).await?;
     let id = follow(&session, "kit-fails").await;
     let Some(answer) = session.response(&id, SOON).await else {
         return broken("docker has failed, and the follow goes on");
@@ -188,7 +208,7 @@ pub async fn tells_that_docker_failed(bench: &mut Bench) -> Outcome {
 }
 
 pub async fn half_a_line(bench: &mut Bench) -> Outcome {
-    let session = ready(bench, "kit-live-13").await?;
+    let session = able(bench).await?;
     let id = follow(&session, "kit-halves").await;
     if line(&session, &id, &docker::half(), SOON).await?.is_none() {
         return broken(format!("docker pauses after 32 KiB of a line; in {SOON:?} nothing came"));

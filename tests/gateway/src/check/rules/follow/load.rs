@@ -11,7 +11,7 @@ use super::super::super::wire::message::Message;
 use super::super::super::wire::session::{Habit, Session};
 use super::super::logs::{all_texts, chunks};
 use super::super::support::{BUSY, UNKNOWN_METHOD, expect_code, shown};
-use super::{SOON, begun, cancel, flooded, follow, ready};
+use super::{SOON, able, begun, cancel, flooded, follow, ready};
 
 /// Bytes of a chunk with more than one line.
 const CHUNK: usize = 64 * 1024;
@@ -37,6 +37,9 @@ pub async fn eight_at_once(bench: &mut Bench) -> Outcome {
     let ninth = follow(&session, "kit-live-5").await;
     let answer = bench.answer_to(&session, &ninth, 2.0).await?;
     expect_code(&answer, BUSY, "a ninth follow")?;
+    for id in &ids {
+        begun(&session, id).await?;
+    }
     for _ in 0..32 {
         ids.push(session.send_request("logs_fetch", json!({"container": "kit-hang"})).await);
     }
@@ -51,9 +54,7 @@ pub async fn eight_at_once(bench: &mut Bench) -> Outcome {
 }
 
 pub async fn delays_nothing(bench: &mut Bench) -> Outcome {
-    let session = ready(bench, "kit-live-6").await?;
-    let id = follow(&session, "kit-live-6").await;
-    begun(&session, &id).await?;
+    let (session, _) = flooded(bench).await?;
     let mut fastest = Duration::MAX;
     for _ in 0..3 {
         let began = Instant::now();
@@ -80,19 +81,33 @@ fn number(text: &str) -> Option<u64> {
     text.strip_prefix("flood ")?.split(' ').next()?.parse().ok()
 }
 
+/// Waits until docker waits: until no more is printed. The agent can't send any more then.
+async fn stuck(bench: &Bench) -> Outcome {
+    let mut before = (printed(bench), Instant::now());
+    let end = Instant::now() + Duration::from_secs(3);
+    while before.1.elapsed() < Duration::from_millis(100) {
+        if Instant::now() > end {
+            return unreached("the kit did not read for 3 s, and the agent could still send");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if printed(bench) != before.0 {
+            before = (printed(bench), Instant::now());
+        }
+    }
+    Ok(())
+}
+
 pub async fn counts_what_it_left_out(bench: &mut Bench) -> Outcome {
-    let (session, id) = flooded(bench, "kit-live-7").await?;
+    let (session, id) = flooded(bench).await?;
     session.set(Habit::Read, false);
-    let began = Instant::now();
-    // More than all buffers hold; and less than the time that a heartbeat has. Buffers do not fill faster
-    // where clocks are short.
-    let at_most = bench.time(9.0).max(Duration::from_secs(3));
-    while printed(bench) < 24_000_000 && began.elapsed() < at_most {
+    stuck(bench).await?;
+    let (began, before) = (Instant::now(), printed(bench));
+    // Docker goes on when lines are left out. A heartbeat must not be missed until then: the agent has 2 s.
+    while printed(bench) < before + 2_000_000 && began.elapsed() < Duration::from_secs(4) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     session.set(Habit::Read, true);
-    let dropped = |m: &Message| dropped(m) > 0;
-    session.message(0, Duration::from_secs(12), dropped).await;
+    session.message(0, Duration::from_secs(12), |m| dropped(m) > 0).await;
     cancel(bench, &session, &id).await?;
     session.response(&id, SOON).await;
     let chunks = chunks(&session, &id);
@@ -133,15 +148,15 @@ fn left_out(chunks: &[Message]) -> Outcome<u64> {
 }
 
 pub async fn small_chunks(bench: &mut Bench) -> Outcome {
-    let session = ready(bench, "kit-live-14").await?;
-    let params = json!({"container": "kit-wide", "lines": 300, "follow": true});
+    let session = able(bench).await?;
+    let params = json!({"container": "kit-quotes", "lines": 300, "follow": true});
     let id = session.send_request("logs_fetch", params).await;
     let is_last = |m: &Message| {
         m.method() == Some("logs_chunk")
             && all_texts(std::slice::from_ref(m)).iter().any(|text| text.starts_with("line 299 "))
     };
-    // 3 MB, at the pace of a follow.
-    let came = session.message(0, Duration::from_secs(10), is_last).await;
+    // 6 MB, at the pace of a follow.
+    let came = session.message(0, Duration::from_secs(15), is_last).await;
     let chunks = chunks(&session, &id);
     bench.leave();
     ensure(came.is_some(), || format!("of 300 lines came {}", all_texts(&chunks).len()))?;
@@ -152,10 +167,11 @@ pub async fn small_chunks(bench: &mut Bench) -> Outcome {
 }
 
 pub async fn waits_before_it_leaves_out(bench: &mut Bench) -> Outcome {
-    let (session, id) = flooded(bench, "kit-live-15").await?;
+    let (session, id) = flooded(bench).await?;
     session.set(Habit::Read, false);
-    // Half of what a gateway has.
-    tokio::time::sleep(bench.time(1.0).max(Duration::from_millis(500))).await;
+    stuck(bench).await?;
+    // With what it took to see that, half of the time that a gateway has.
+    tokio::time::sleep(bench.time(1.0).max(Duration::from_millis(400))).await;
     session.set(Habit::Read, true);
     // So that what the agent has left out while the kit did not read has come.
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -168,7 +184,7 @@ pub async fn waits_before_it_leaves_out(bench: &mut Bench) -> Outcome {
 }
 
 pub async fn keeps_the_pace(bench: &mut Bench) -> Outcome {
-    let (session, first) = flooded(bench, "kit-live-16").await?;
+    let (session, first) = flooded(bench).await?;
     let second = follow(&session, "kit-flood").await;
     let began = Instant::now();
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -23,7 +23,7 @@ pub const CHECKS: &[Check] = checks![
     "A-FOL-3" in "follow" => life::says_how_it_ended,
     "A-FOL-4" in "follow load" => load::eight_at_once,
     "A-FOL-5" in "follow flood" => load::counts_what_it_left_out,
-    "A-FOL-6" in "follow load" => load::delays_nothing,
+    "A-FOL-6" in "follow flood" => load::delays_nothing,
     "A-FOL-7" in "follow" => life::cancels_the_same_bytes,
     "A-FOL-8" in "follow" => life::wrong_ids,
     "A-FOL-9" in "follow flood" => life::the_cancel_is_answered_first,
@@ -43,8 +43,8 @@ fn print(bench: &Bench, name: &str, text: &str) -> Outcome {
         .map_err(|error| Fault::Kit(format!("the stand-in for docker: {error}")))
 }
 
-/// A session of an agent that follows, and a container of its own with two lines.
-async fn ready(bench: &mut Bench, name: &str) -> Outcome<Session> {
+/// A session of an agent that follows.
+async fn able(bench: &mut Bench) -> Outcome<Session> {
     let session = bench.session().await?;
     if !can(&session, "logs_follow") {
         return unreached("it does not list the capability logs_follow");
@@ -52,6 +52,12 @@ async fn ready(bench: &mut Bench, name: &str) -> Outcome<Session> {
     if bench.folder().as_os_str().is_empty() {
         return unreached("it needs the stand-in for docker: --fixtures DIR");
     }
+    Ok(session)
+}
+
+/// The same, and a container of its own with two lines.
+async fn ready(bench: &mut Bench, name: &str) -> Outcome<Session> {
+    let session = able(bench).await?;
     print(bench, name, "first")?;
     print(bench, name, "second")?;
     Ok(session)
@@ -69,10 +75,10 @@ async fn follow(session: &Session, name: &str) -> String {
 
 /// A follow of a container that prints more than may be sent, in a session of its own; its first chunk
 /// has come.
-async fn flooded(bench: &mut Bench, name: &str) -> Outcome<(Session, String)> {
+async fn flooded(bench: &mut Bench) -> Outcome<(Session, String)> {
     // So that its first ping is not due while the kit does not read.
     bench.leave();
-    let session = ready(bench, name).await?;
+    let session = able(bench).await?;
     let id = follow(&session, "kit-flood").await;
     first_chunk(&session).await?;
     Ok((session, id))
