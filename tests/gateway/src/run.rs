@@ -85,6 +85,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
 
     let _ = timeout(END_PATIENCE, gateway.end()).await;
     store.end();
+    output::finish();
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::agent::register;
+use crate::support::gateway::Folder;
 use crate::support::{Agent, Client, Gateway, eventually};
 
 async fn connect(gateway: &Gateway) -> TcpStream {
@@ -311,4 +312,22 @@ async fn who_does_not_read_is_left() {
     assert_eq!(cancel.method, "logs_cancel");
     let nobody = Client::new(&gateway.api, None);
     assert_eq!(nobody.get("/health").await.status, 200);
+}
+
+/// A terminal that is stopped, or a pipe to a program that hangs.
+#[tokio::test]
+async fn who_does_not_read_standard_output_stops_nobody() {
+    let folder = Folder::new();
+    let (key, token) = (folder.keys.api("read"), folder.keys.agent(None));
+    let script = r#""$@" | { IFS= read -r line; echo "$line"; exec sleep 6; }"#;
+    let gateway = Gateway::start_by(folder, key, token, script).await;
+    let agent = Agent::start(&gateway, "a").await;
+    // A pipe holds 64 KiB.
+    (0..2000).for_each(|number| agent.snapshot(f64::from(number) / 100.0));
+    let client = gateway.client();
+    let shown = async || {
+        let instance = client.json("/api/instances/a").await;
+        (instance["metrics"]["cpu_pct"] == 19.99).then_some(())
+    };
+    timeout(Duration::from_secs(4), eventually("the last snapshot", shown)).await.expect("at once");
 }
