@@ -30,29 +30,29 @@ usage: gateway [OPTIONS]
        gateway token revoke --data DIR ID
        gateway check [OPTIONS] [-- AGENT [ARGUMENTS]]   (see gateway check --help)
 
-  --data DIR          keep everything there, for the next start too (default: in memory)
+  --data DIR          store all data there; it survives a restart (default: in memory)
   --listen ADDRESS    listen here (default 127.0.0.1:0: loopback, a free port)
   --page ADDRESS      serve the page and REST there too, as plain http: for browsers that do not know
                       the CA; loopback only (127.0.0.1:0: a free port)
   --token-file FILE   a token for agents, beside those of `gateway token` (or GATEWAY_TOKEN in the
                       environment; required without --data)
-  --api-key-file FILE an API key with all scopes, beside those of `gateway token`: vmk_ and at least
-                      32 characters (or GATEWAY_API_KEY)
+  --api-key-file FILE an API key with all scopes, beside those of `gateway token`: it begins with
+                      vmk_ and has at least 32 characters in all (or GATEWAY_API_KEY)
   --plain             ws: and http: instead of wss: and https:
   --ca-out FILE       write the certificate of the CA, made anew at every start, as PEM
   --cert-name NAME    a name or address in the server's certificate, repeatable
                       (default localhost, 127.0.0.1 and ::1)
-  --cert-days A,B     it is valid from A to B days from now (default -1,30)
+  --cert-days A,B     the certificate is valid from A to B days from now (default -1,30)
   --poll SECS         ask each agent for metrics at register and then this often (60; 0: never)
   --ping SECS         ping each agent this often; the pong is due in 10 s (20; 0: never)
-  --heartbeat SECS    drop an agent that has not pinged for this long (40; 0: never)
+  --heartbeat SECS    drop an agent that has sent no frame for this long (40; 0: never)
   --connections N     take at most N connections (25000, or as many as ulimit -Hn allows)
   --per-address N     take at most N connections from one address (12000)
   --host NAME         a name by which MCP clients call this gateway, repeatable (beside localhost,
                       127.0.0.1, [::1] and those of --cert-name)
   --log LEVEL         on standard error: error, warn, info, debug (warn)
   --no-stdin          take no commands; the end of standard input does not end the gateway
-  --help              this
+  --help              print this help
 
 `gateway token add` prints the new key or token, once: it is kept as a hash only. Scopes: read for
 instances, history and events; logs for what containers write; operate for upgrades, which is as good
@@ -109,14 +109,15 @@ struct Options {
 pub fn parse() -> Result<Parsed, String> {
     let mut arguments = std::env::args_os();
     let word = arguments.nth(1);
-    let parsed = match word.as_ref().and_then(|word| word.to_str()) {
-        Some("token") => token(lexopt::Parser::from_args(arguments)),
+    let (parsed, help) = match word.as_ref().and_then(|word| word.to_str()) {
+        Some("token") => (token(lexopt::Parser::from_args(arguments)), "gateway --help"),
         Some("check") => {
-            check::arguments::parse(lexopt::Parser::from_args(arguments)).map(Parsed::Check)
+            let parsed = check::arguments::parse(lexopt::Parser::from_args(arguments));
+            (parsed.map(Parsed::Check), "gateway check --help")
         }
-        _ => run(lexopt::Parser::from_env()),
+        _ => (run(lexopt::Parser::from_env()), "gateway --help"),
     };
-    parsed.map_err(|error| format!("{error}; see gateway --help"))
+    parsed.map_err(|error| format!("{error}; see {help}"))
 }
 
 fn run(mut parser: lexopt::Parser) -> Result<Parsed, lexopt::Error> {
@@ -152,15 +153,19 @@ impl Options {
         let agent_token = secret("the token", self.token_file.as_deref(), "GATEWAY_TOKEN")?;
         let api_key = secret("the API key", self.api_key_file.as_deref(), "GATEWAY_API_KEY")?;
         if agent_token.is_none() && self.data.is_none() {
-            return Err("no token: give --token-file or set GATEWAY_TOKEN".to_owned());
+            return Err("no token for agents: give --token-file or set GATEWAY_TOKEN, or keep tokens in --data DIR".to_owned());
         }
         let prefix = Kind::Api.prefix();
         let is_key = |key: &String| key.starts_with(prefix) && key.len() >= LEAST_KEY;
         if !api_key.as_ref().is_none_or(is_key) {
-            return Err(format!("an API key begins with {prefix} and has {LEAST_KEY} characters"));
+            return Err(format!(
+                "the API key does not begin with {prefix}, or has less than {LEAST_KEY} characters"
+            ));
         }
         if agent_token.as_ref().is_some_and(|token| token.starts_with(prefix)) {
-            return Err("the token for agents is an API key; agent tokens are others".to_owned());
+            return Err(
+                "the token for agents is an API key (vmk_...); give an agent token".to_owned()
+            );
         }
         let hash = |secret: Option<String>| secret.map(|secret| Hash::of(&secret));
         Ok(Arguments {
@@ -204,7 +209,7 @@ fn token(mut parser: lexopt::Parser) -> Result<Parsed, lexopt::Error> {
         (["add"], Some(name), None, true) => Command::AddAgent { name, instance },
         (["list"], None, None, false) => Command::List,
         (["revoke", id], None, None, false) => Command::Revoke { id: (*id).to_owned() },
-        _ => return Err("token: not add, list or revoke with their options".into()),
+        _ => return Err("token: wrong options; it takes add --name NAME and --scopes or --agent, list, or revoke ID".into()),
     };
     Ok(Parsed::Token { data, command })
 }

@@ -54,9 +54,11 @@ impl Moment {
 
 impl fmt::Display for Moment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000);
+        let time = OffsetDateTime::from_unix_timestamp(self.secs());
         let text = time.ok().and_then(|time| time.format(&Rfc3339).ok());
-        formatter.write_str(text.as_deref().unwrap_or("1970-01-01T00:00:00Z"))
+        let text = text.as_deref().unwrap_or("1970-01-01T00:00:00Z");
+        // Always three digits: so the later of two is the greater as a text too.
+        write!(formatter, "{}.{:03}Z", text.trim_end_matches('Z'), self.0 % 1000)
     }
 }
 

@@ -31,7 +31,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("gateway: {error}");
-            ExitCode::FAILURE
+            // Of a kit that can't run, 1 would say that the agent is wrong.
+            let is_check = std::env::args_os().nth(1).is_some_and(|word| word == "check");
+            ExitCode::from(if is_check { 2 } else { 1 })
         }
     }
 }

@@ -53,7 +53,10 @@ pub fn wrong(record: &Record, newest: Option<&Version>, now: Moment) -> Vec<Stri
     }
     wrong.extend(failed_upgrade(record));
     if let Some(newest) = newest.filter(|newest| is_behind(record, Some(newest))) {
-        wrong.push(format!("version {}, {newest} is the newest", record.register.version));
+        wrong.push(format!(
+            "version {} is older than the newest, {newest}",
+            record.register.version
+        ));
     }
     wrong
 }

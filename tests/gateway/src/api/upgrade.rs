@@ -15,7 +15,7 @@ use crate::agents::register::InstanceId;
 use crate::agents::upgrade::Upgrade;
 use crate::gateway::Gateway;
 
-const URL_LIMIT: usize = 2048;
+const URL_LIMIT: usize = 8192;
 const VERSION_LIMIT: usize = 64;
 
 #[derive(Deserialize, ToSchema)]
@@ -25,7 +25,7 @@ pub struct UpgradeRequest {
     pub version: String,
     /// `https:`; `http:` to a loopback address only.
     #[schema(
-        max_length = 2048,
+        max_length = 8192,
         pattern = r"^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\]))(:[0-9]{1,5})?(/[!-~]*)?$",
         example = "https://releases.example.com/vmkit-agent-linux-amd64"
     )]
@@ -84,7 +84,9 @@ pub fn check(request: &UpgradeRequest) -> Result<(), &'static str> {
     }
     match is_download(&request.download_url) {
         true => Ok(()),
-        false => Err("download_url is not https: (http: to a loopback address only)"),
+        false => Err(
+            "download_url is no URL of https: without a user (or of http: to a loopback address), of at most 8 KiB",
+        ),
     }
 }
 

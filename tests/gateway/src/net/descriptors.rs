@@ -18,7 +18,7 @@ pub fn raise(asked: Option<usize>) -> usize {
         tracing::warn!(%error, "the limit of open files can't be raised");
     }
     let most = limit.maximum.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-    let room = most.saturating_sub(OTHERS);
+    let room = most.saturating_sub(OTHERS).max(1);
     let Some(asked) = asked else { return room.min(DEFAULT) };
     if room < asked {
         tracing::warn!(room, asked, "fewer open files than --connections: raise ulimit -Hn");

@@ -10,7 +10,7 @@ use super::network;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// `None`: 25,000, or as many as the machine lets a process have.
+    /// `None`: as many as [`descriptors`](super::descriptors) says.
     pub all: Option<usize>,
     /// A fleet behind one router has one address.
     pub of_address: usize,

@@ -45,7 +45,7 @@ impl Writer {
             let outcome = self.commit(&batch, due.then_some(&mut folding));
             if let Err(error) = outcome {
                 if self.queue.is_ending() {
-                    tracing::error!(%error, "what agents told last can't be stored and is lost");
+                    tracing::error!(%error, "the last data from agents can't be stored and is lost");
                     return;
                 }
                 if is_time(&mut complained) {

@@ -68,7 +68,7 @@ async fn a_roll_back_is_told_in_words() {
         for words in [
             "the new version started and crashed, three times",
             "it ended three times within 12 s",
-            "The version before runs again.",
+            "The previous version is running again.",
             "This file is refused",
         ] {
             assert!(text.contains(words), "{words:?} is not in:\n{text}");

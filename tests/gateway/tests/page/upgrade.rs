@@ -69,5 +69,5 @@ async fn its_progress_and_its_roll_back_are_told_in_words() {
     agent.tell("upgrade_rolled_back", roll_back).await;
     shows("was rolled back: the new version never started.").await;
     shows("exec format error").await;
-    shows("The version before runs again.").await;
+    shows("The previous version is running again.").await;
 }

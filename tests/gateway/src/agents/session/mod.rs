@@ -70,7 +70,7 @@ struct Session {
     pings: BTreeMap<u64, (Instant, Option<oneshot::Sender<Duration>>)>,
     last_ping: u64,
     connected: Instant,
-    last_agent_ping: Instant,
+    last_frame: Instant,
     /// When the next snapshot is due; nothing before the register.
     poll: Option<Instant>,
 }
@@ -96,7 +96,7 @@ pub async fn run(
         pings: BTreeMap::new(),
         last_ping: 0,
         connected: now,
-        last_agent_ping: now,
+        last_frame: now,
         poll: None,
     };
 
@@ -146,11 +146,11 @@ impl Session {
     fn deadline(&self) -> (Instant, &'static str) {
         let register = self.instance.is_none().then_some(self.connected + PATIENCE);
         let pong = self.pings.values().next().map(|(sent, _)| *sent + PATIENCE);
-        let heartbeat = self.gateway.clocks.heartbeat.map(|period| self.last_agent_ping + period);
+        let heartbeat = self.gateway.clocks.heartbeat.map(|period| self.last_frame + period);
         let due = [
             (register, "no register within 10 s of the connection"),
             (pong, "no pong within 10 s"),
-            (heartbeat, "no ping from the agent in its time"),
+            (heartbeat, "no frame from the agent in its time"),
         ];
         let due = due.into_iter().filter_map(|(due, overdue)| Some((due?, overdue))).min();
         // Nothing is due: look again later.
@@ -159,7 +159,7 @@ impl Session {
 
     /// Muted, the gateway did not listen: what it did not hear is not held against the agent.
     fn pardon(&mut self) {
-        self.last_agent_ping = Instant::now();
+        self.last_frame = Instant::now();
         self.pings.clear();
     }
 

@@ -26,6 +26,7 @@ impl Session {
         if let Some(instance) = &self.instance {
             self.gateway.agents.apply(instance, Change::Heard { session: self.number });
         }
+        self.last_frame = Instant::now();
         match received {
             None => Err(End::Gone("the connection ended without a close".to_owned())),
             Some(Err(error)) => Err(End::Gone(error.to_string())),
@@ -37,10 +38,7 @@ impl Session {
                 Err(End::Close(close_code::UNSUPPORTED, "a binary frame".to_owned()))
             }
             // The pong is already on its way: the library answers.
-            Some(Ok(Message::Ping(_))) => {
-                self.last_agent_ping = Instant::now();
-                Ok(())
-            }
+            Some(Ok(Message::Ping(_))) => Ok(()),
             Some(Ok(Message::Pong(payload))) => {
                 self.pong(&payload);
                 Ok(())
@@ -110,7 +108,7 @@ impl Session {
 
     async fn notified(&mut self, method: String, mut params: Value) -> Result<(), End> {
         let Some(instance) = self.instance.clone() else {
-            self.violation("a notification before register was acknowledged", &method);
+            self.violation("a notification without an accepted register", &method);
             return Ok(());
         };
         match method.as_str() {

@@ -51,7 +51,7 @@ fn table(seen: &Seen, all: &[(Option<Trouble>, &Container)], with_logs: bool) ->
                 }
             }
         }
-        @if all.len() > SHOWN { p.hint { "and " (words::count(all.len() - SHOWN)) " more, which are well" } }
+        @if all.len() > SHOWN { p.hint { "and " (words::count(all.len() - SHOWN)) " more" } }
     }
 }
 

@@ -29,7 +29,7 @@ pub fn head(seen: &Seen) -> Markup {
             }
             @if let Some(before) = &status.last_warning {
                 p.since {
-                    "The warning before: " (before.text) ", from "
+                    "Previous warning: " (before.text) ", from "
                     (words::time(before.since, &words::minute(before.since))) " to "
                     (words::time(before.cleared_at, &words::minute(before.cleared_at)))
                 }

@@ -38,7 +38,7 @@ fn what(what: &What) -> Markup {
         }
         What::Lost { reason } => ("lost", "✕", format!("Lost: {reason}")),
         What::VersionChanged { from, to } => {
-            ("", "·", format!("Another version: {to}, it was {from}"))
+            ("", "·", format!("Version changed from {from} to {to}"))
         }
         What::UpgradeRequested { version, by } => {
             ("", "·", format!("Upgrade to {version} asked for by “{by}”"))

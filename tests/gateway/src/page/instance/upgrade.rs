@@ -61,7 +61,7 @@ fn last(seen: &Seen, upgrade: &Upgrade) -> Markup {
             }
             Stage::Restarting => p {
                 "The agent has replaced its binary and restarts. The upgrade is done when " strong { (version) }
-                " registers. If it does not within its trial (120 s by default), the VM puts the version before back."
+                " registers. If it does not within its trial (120 s by default), the VM returns to the previous version."
             },
             Stage::Confirmed => p.done { span aria-hidden="true" { "● " } "Upgraded to " strong { (version) } ": the new version has registered." },
             Stage::Failed { code, message } => {
@@ -75,9 +75,9 @@ fn last(seen: &Seen, upgrade: &Upgrade) -> Markup {
         }
         p.hint {
             "Asked for by “" (upgrade.requested_by) "” " (words::ago(upgrade.requested_at, seen.now))
-            ", as it stands since " (words::time(upgrade.since, &words::minute(upgrade.since))) "."
+            ". Status since " (words::time(upgrade.since, &words::minute(upgrade.since))) "."
             @if lost && upgrade.is_going_on() {
-                " The agent is not connected now. It goes on with the upgrade all the same, and tells when it is back."
+                " The agent is not connected now. The upgrade continues, and the agent reports the result when it reconnects."
             }
         }
     }
@@ -121,16 +121,16 @@ fn because(cause: Option<&str>) -> &'static str {
 fn after_roll_back(cause: Option<&str>) -> &'static str {
     match cause {
         Some("crashed" | "never_started") => {
-            "The version before runs again. The journal of the service on the VM \
+            "The previous version is running again. The journal of the service on the VM \
              (journalctl -u vmkit-agent) says why. This file is refused from now on: build another one."
         }
         Some("refused") => {
-            "The version before runs again. See the events of this gateway for what it refused, then try again."
+            "The previous version is running again. See the events of this gateway for what it refused, then try again."
         }
         Some("unacknowledged") => {
-            "The version before runs again. The network or this gateway was away: try again when both are there."
+            "The previous version is running again. The network or this gateway was away: try again when both are there."
         }
-        _ => "The version before runs again.",
+        _ => "The previous version is running again.",
     }
 }
 
@@ -182,7 +182,7 @@ fn form(seen: &Seen, attempt: &Attempt) -> Markup {
                 input #version name="version" required maxlength="64" pattern="[0-9A-Za-z][0-9A-Za-z.+\\-]*"
                     placeholder="1.5.0" autocomplete="off" spellcheck="false" value=[told.map(|told| &told.version)];
                 label for="download_url" { "Address of the file" }
-                input #download_url name="download_url" type="url" required maxlength="2048" autocomplete="off"
+                input #download_url name="download_url" type="url" required maxlength="8192" autocomplete="off"
                     placeholder="https://…/vmkit-agent-linux-amd64" value=[told.map(|told| &told.download_url)];
                 label for="checksum_sha256" { "SHA-256" }
                 input #checksum_sha256 name="checksum_sha256" required minlength="64" maxlength="64"

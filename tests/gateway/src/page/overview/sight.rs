@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(ids(&sight), ["f", "a", "e", "d", "g", "c", "b", "h"]);
         assert_eq!(sight.totals, Totals { all: 8, lost: 2, wrong: 7, behind: 1 });
         assert_eq!(sight.rows[0].wrong, ["agent lost: gone"]);
-        assert_eq!(sight.rows[6].wrong, ["version 1.9.0, 1.10.0 is the newest"]);
+        assert_eq!(sight.rows[6].wrong, ["version 1.9.0 is older than the newest, 1.10.0"]);
         assert_eq!(sight.versions[0], ("1.10.0".to_owned(), 6));
     }
 

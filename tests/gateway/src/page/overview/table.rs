@@ -109,7 +109,7 @@ fn found(sight: &Sight, filter: &Filter, now: Moment) -> Markup {
         } @else if sight.found == 0 {
             div.nothing {
                 h2 { "Nothing found" }
-                p { "No instance is as the filter says. " a href="/" { "Show all" } }
+                p { "No instance matches the filter. " a href="/" { "Show all" } }
             }
         }
         @if !wrong.is_empty() {

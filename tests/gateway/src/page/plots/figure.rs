@@ -61,7 +61,7 @@ fn figure(track: &Track, span: Span) -> Markup {
 
 fn whole(track: &Track, span: Span) -> String {
     match track.whole() {
-        None => format!("nothing known of the last {}", span.words()),
+        None => format!("no data for the last {}", span.words()),
         Some(Value { min, mean, max }) => format!(
             "lowest {}, mean {}, highest {}",
             track.number(min),

@@ -31,7 +31,7 @@ impl Topic {
                 // An instance's id may have such a stroke in it, a container's name has none.
                 let (instance, container) = name
                     .rsplit_once('/')
-                    .ok_or_else(|| Problem::invalid("logs:INSTANCE/CONTAINER has no stroke"))?;
+                    .ok_or_else(|| Problem::invalid("logs:INSTANCE/CONTAINER has no slash"))?;
                 let lines = Some(lines.unwrap_or(LINES));
                 Ok(Topic::Logs(id(instance)?, log_query(container.to_owned(), lines, since)?))
             }
