@@ -101,7 +101,7 @@ fn arrows() -> BTreeMap<String, BTreeSet<String>> {
     arrows
 }
 
-/// `agent/mod.rs` is `agent`, `agent/backoff.rs` is `agent::backoff`.
+/// `agent/mod.rs` is `agent`, `agent/event.rs` is `agent::event`.
 fn module(file: &str) -> Path {
     let path = file.strip_suffix(".rs").unwrap();
     let path = path.strip_suffix("/mod").unwrap_or(path);

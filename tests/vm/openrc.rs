@@ -170,7 +170,9 @@ fn logs_to_syslogd() {
     // A daemon that comes back is found again.
     gateway.command("refuse-upgrade off").expect("a command of the gateway's");
     let mark = gateway.mark();
-    vm.sh(&format!("rc-service syslogd stop; : > {LOG}; rc-service syslogd start"));
+    // busybox's daemon has not ended when `stop` returns, and `start` would find it running.
+    let ended = "for _ in $(seq 100); do pidof syslogd >/dev/null || break; sleep 0.1; done";
+    vm.sh(&format!("rc-service syslogd stop; {ended}; : > {LOG}; rc-service syslogd start"));
     gateway.wait_for_register(mark, &Release::current().version, PATIENCE);
     gateway.command("drop vm").expect("it is registered");
     poll_until("the log after a restart of syslogd", PATIENCE, || {

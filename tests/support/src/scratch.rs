@@ -2,10 +2,13 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -73,7 +76,14 @@ pub fn kill_marked(mark: impl Fn(&[u8]) -> bool) {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // A process that was killed may still write while the directory is being removed.
+        let deadline = Instant::now() + Duration::from_secs(5);
         self.end_leftovers();
-        let _ = fs::remove_dir_all(&self.path);
+        while fs::remove_dir_all(&self.path).is_err_and(|error| error.kind() != ErrorKind::NotFound)
+            && Instant::now() < deadline
+        {
+            thread::sleep(Duration::from_millis(20));
+            self.end_leftovers();
+        }
     }
 }
