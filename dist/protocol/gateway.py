@@ -6,7 +6,8 @@ every minute, and fetches and follows logs. The protocol is in dist/protocol.md.
     GATEWAY_TOKEN=<the agents' token> python3 gateway.py [PORT [CERTIFICATE KEY]]
 
 It prints one JSON object a line and reads commands from standard input: see HELP. Without a certificate
-it listens on 127.0.0.1 only, for agents on this machine or for a proxy that adds TLS.
+it listens on 127.0.0.1 only, for agents on this machine or for a proxy that adds TLS; with a certificate
+it listens on all addresses.
 """
 import asyncio, contextlib, hmac, itertools, json, os, signal, ssl, sys, threading
 from http import HTTPStatus
@@ -53,6 +54,8 @@ async def poll(agent):
 async def serve_agent(socket):
     try:
         register = json.loads(await asyncio.wait_for(socket.recv(), 10))
+        if register.get("method") != "register":
+            return
         await socket.send(json.dumps({"jsonrpc": "2.0", "id": register["id"], "result": {"ok": True}}))
     except (ConnectionClosed, TimeoutError):
         return  # `vmkit-agent doctor` connects without a register.
