@@ -72,7 +72,9 @@ pub fn request(config: &Config, ip: IpAddr, upgrade: &Told) -> String {
 /// Whether `response` is the answer to [`request`].
 pub fn answers(response: &Response) -> bool {
     // By value: some gateways keep numbers as doubles, and answer 1.0.
-    response.id.as_ref().is_some_and(|id| id.json().parse() == Ok(f64::from(ID)))
+    response.id.as_ref().is_some_and(|id| {
+        serde_json::from_str::<f64>(id.json()).is_ok_and(|id| id == f64::from(ID))
+    })
 }
 
 /// Whether the gateway has accepted this agent.
@@ -138,6 +140,19 @@ mod tests {
             Ok(rpc::Incoming::Response(response)) => acknowledged(&response).unwrap_err(),
             _ => panic!("no response: {text}"),
         }
+    }
+
+    #[test]
+    fn an_answer_has_the_id_by_value() {
+        let is_answer = |id: &str| {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
+            match rpc::parse(&text) {
+                Ok(rpc::Incoming::Response(response)) => answers(&response),
+                _ => false,
+            }
+        };
+        assert!(["1", "1.0", "1e0"].into_iter().all(&is_answer));
+        assert!(!["2", "1.5", "\"1\"", "null"].into_iter().any(&is_answer));
     }
 
     #[test]
