@@ -169,7 +169,7 @@ fn an_answer_is_not_lost_for_a_broken_record_behind_it() {
     let socket = dial.stream.socket().try_clone().expect("a descriptor");
     let options = socket2::SockRef::from(&socket);
     options.set_tcp_cork(true).expect("a TCP socket");
-    dial.respond("HTTP/1.1 401 Unauthorized\r\n\r\n");
+    dial.respond("401 Unauthorized");
     let record = [&b"\x17\x03\x03\x00\x20"[..], &[0; 32]].concat();
     (&socket).write_all(&record).expect("the agent reads");
     options.set_tcp_cork(false).expect("a TCP socket");

@@ -147,9 +147,9 @@ fn containers_vanish_in_between() {
 fn what_is_no_docker_has_no_containers() {
     let (_peer, agent, mut session) =
         Agent::registered(Setup::new().env("VMKIT_DOCKER_BIN", "/bin/true"));
-    let words = ["/bin/true ps", "no docker", "VMKIT_DOCKER_BIN"];
+    let words = ["/bin/true ps", "not docker", "VMKIT_DOCKER_BIN"];
     assert_no_docker(&collect(&mut session), &words);
-    agent.wait_for_log(&["without container data", "no docker"]);
+    agent.wait_for_log(&["without container data", "not docker"]);
 }
 
 /// `ps` in one agent, `inspect` in the other: what is known in the end differs, the time does not.
