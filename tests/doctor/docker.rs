@@ -43,7 +43,7 @@ fn daemon_that_does_not_run() {
 fn program_that_is_no_docker() {
     let gateway = Gateway::good("now");
     let findings = Machine::dialing(&gateway.url).program("docker", "exit 0").examine();
-    findings.assert_first_fail("docker-ps", &["docker ps", "no docker", "VMKIT_DOCKER_BIN"]);
+    findings.assert_first_fail("docker-ps", &["docker ps", "not docker", "VMKIT_DOCKER_BIN"]);
 }
 
 #[test]

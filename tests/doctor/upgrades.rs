@@ -43,7 +43,7 @@ fn version_on_probation() {
     for (ago, left) in [(30, " s left of 120 s"), (200, "its time is over")] {
         let findings = remembering(&trial(ago));
         findings.assert_sound();
-        let words = ["9.9.9", "on probation", "started 2 times", left, "rolled back automatically"];
+        let words = ["9.9.9", "on probation", "started 2 times", left, "the agent rolls it back"];
         findings.of("upgrade-state").assert("WARN", &words);
     }
     let another_boot = trial(30).replace("\"boot\":\"", "\"boot\":\"another ");
