@@ -126,13 +126,12 @@ class _Pace:
         self._turn = asyncio.Lock()
         self._next = 0.0
 
-    async def send(self, size: int, send: Callable[[], asyncio.Future]) -> asyncio.Future:
-        """Sends about so many bytes when they may go; ends when they have left."""
+    async def send(self, send: Callable[[], int]) -> None:
+        """Calls `send` when a chunk may go; it returns the chunk's length."""
         async with self._turn:
             if not broken("A-FOL-13"):
                 await asyncio.sleep(self._next - _now())
-            self._next = _now() + size / _BYTES_A_SECOND
-            return send()
+            self._next = _now() + send() / _BYTES_A_SECOND
 
 
 class _Queue:
@@ -147,6 +146,8 @@ class _Queue:
         # Of the lines that are in `_lines` and `_new`.
         self._bytes = 0
         self._some = asyncio.Event()
+        # Ends when the last chunk has left.
+        self._left: asyncio.Future | None = None
         # Since when the socket has had no room for a chunk.
         self._stuck: float | None = None
         self._sending: asyncio.Task | None = None
@@ -229,22 +230,22 @@ class _Queue:
 
     async def _send(self) -> None:
         """Sends a chunk, and waits until it has left."""
-        left = await self._pace.send(min(self._bytes, _CHUNK), self._send_now)
+        await self._pace.send(self._send_now)
         self._stuck = _now()
-        await asyncio.shield(left)
+        await asyncio.shield(self._left)
         self._stuck = None
 
-    def _send_now(self) -> asyncio.Future:
+    def _send_now(self) -> int:
         before = list(self._lines)
         dropped = 0 if broken("A-FOL-5") else self._dropped
         self._dropped = 0
         limit = 2 * _CHUNK if broken("A-FOL-11") else _CHUNK
-        left = self._sequence.send(self._lines, dropped, limit)
+        self._left = self._sequence.send(self._lines, dropped, limit)
         gone = before[: len(before) - len(self._lines)]
         self._bytes -= sum(map(_size, gone))
         self.sent += len(gone)
         self.cut |= any(line.cut for line in gone)
-        return left
+        return self._sequence.length
 
 
 def _size(line: loglines.Line) -> int:

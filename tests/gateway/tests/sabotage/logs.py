@@ -188,6 +188,8 @@ class Sequence:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._next = 1 if broken("A-LOG-12") else 0
+        # Of the last chunk, in bytes.
+        self.length = 0
 
     def send(
         self, queue: collections.deque[loglines.Line], dropped: int = 0, limit: int = CHUNK
@@ -207,6 +209,6 @@ class Sequence:
             lines.append(text)
             queue.popleft()
         self._next += 1
-        return self._call.session.send(
-            rpc.notification("logs_chunk", head + ",".join(lines) + tail)
-        )
+        chunk = rpc.notification("logs_chunk", head + ",".join(lines) + tail)
+        self.length = len(chunk.encode())
+        return self._call.session.send(chunk)
