@@ -5,6 +5,7 @@
 //! messages into values and back.
 
 pub mod limits;
+mod no_certificate;
 pub mod tls;
 pub mod transport;
 pub mod frames;

@@ -9,9 +9,11 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustls::{ClientConnection, ProtocolVersion};
 
+use super::no_certificate::NoCertificate;
 use super::tls::Failed;
 use crate::run::wait::{Interest, Waiter};
 
@@ -44,11 +46,17 @@ pub struct Tls {
     connection: ClientConnection,
     /// What is wrong with a record, while the bytes before it are handed on.
     failed: Option<io::Error>,
+    certificate: Arc<NoCertificate>,
 }
 
 impl Transport {
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.wire().socket.local_addr()
+    }
+
+    /// Whether the other side wanted a client certificate.
+    pub fn wanted_certificate(&self) -> bool {
+        matches!(self, Transport::Tls(tls) if tls.certificate.was_wanted())
     }
 
     /// Whether the sleeps of later reads also end when the socket takes bytes again.
@@ -154,11 +162,16 @@ impl Write for Wire {
 }
 
 impl Tls {
-    pub fn new(wire: Wire, mut connection: ClientConnection) -> Tls {
+    /// `certificate` is what `connection` shows to a server that wants a client certificate.
+    pub fn new(
+        wire: Wire,
+        mut connection: ClientConnection,
+        certificate: Arc<NoCertificate>,
+    ) -> Tls {
         // rustls's own limit makes a write that does not fit return 0, which tungstenite takes
         // for a lost connection; the session bounds what it hands down instead.
         connection.set_buffer_limit(None);
-        Tls { wire, connection, failed: None }
+        Tls { wire, connection, failed: None, certificate }
     }
 
     /// The protocol's version, once the handshake is complete.

@@ -176,6 +176,23 @@ fn an_answer_is_not_lost_for_a_broken_record_behind_it() {
     agent.wait_for_log(&["refuses the token", "401"]);
 }
 
+/// As nginx does with `ssl_verify_client on`.
+#[test]
+fn a_server_that_wants_a_client_certificate_only_after_the_handshake() {
+    let authority = Authority::new();
+    for (identity, words) in [
+        (authority.wants_client_certificates(), "400: it wants a client certificate"),
+        (authority.good(), "answered 400; check VMKIT_GATEWAY_URL"),
+    ] {
+        let peer = Peer::tls(&identity);
+        let agent = Agent::dialing(&peer).trusting(&authority).start();
+        let mut dial = peer.accept();
+        dial.read_upgrade();
+        dial.respond("400 Bad Request");
+        agent.wait_for_log(&["can't connect", words]);
+    }
+}
+
 /// Dials a peer that answers the ClientHello with these bytes and hangs up; the line about it.
 fn answered(bytes: &[u8]) -> String {
     let peer = Peer::plain();

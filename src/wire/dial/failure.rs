@@ -173,6 +173,8 @@ pub enum Http {
         status: u16,
         location: Option<String>,
     },
+    /// 400, of a gateway that wanted a client certificate.
+    NoCertificate,
     /// Any other status.
     Status(u16),
 }

@@ -33,6 +33,8 @@ pub(super) fn shake_hands(
     let date = answer.header("Date").and_then(Timestamp::parse_http_date);
     let refused = match answer.status {
         SWITCHING_PROTOCOLS => not_a_websocket(&answer, &key, config),
+        // nginx asks for a certificate in the handshake, and refuses only here.
+        400 if transport.wanted_certificate() => Some(Http::NoCertificate),
         _ => Some(refusal::meaning(&answer, config)),
     };
     if let Some(why) = refused {

@@ -1,13 +1,15 @@
 //! The TLS handshake.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
-use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 use super::attempt::{Attempt, Passed};
 use super::failure::{Cause, Error, Tls as Why};
 use crate::config::Config;
+use crate::wire::no_certificate::NoCertificate;
 use crate::wire::tls::Failed;
 use crate::wire::transport::{Tls, Wire};
 
@@ -16,9 +18,12 @@ pub(super) fn secure(attempt: &Attempt, wire: Wire, config: &Config) -> Result<T
     let failed = |why| Error::from(Cause::Tls { gateway: config.gateway.authority(), why });
     let name = ServerName::try_from(config.gateway.host().to_owned())
         .map_err(|_| failed(Why::ServerName))?;
-    let connection = ClientConnection::new(config.upgrade.tls.clone(), name)
+    let certificate = Arc::new(NoCertificate::default());
+    let mut tls = ClientConfig::clone(&config.upgrade.tls);
+    tls.client_auth_cert_resolver = certificate.clone();
+    let connection = ClientConnection::new(Arc::new(tls), name)
         .map_err(|error| failed(Why::Distrusted(error)))?;
-    let mut tls = Tls::new(wire, connection);
+    let mut tls = Tls::new(wire, connection, certificate);
     attempt.until(attempt.deadline);
     loop {
         match tls.shake_hands() {

@@ -210,6 +210,11 @@ impl fmt::Display for Say<'_, Http> {
                 "answered {status} instead of 101; a captive portal, or a proxy without \
                  WebSockets, may be in the way; check {GATEWAY_URL}"
             ),
+            Http::NoCertificate => write!(
+                f,
+                "the gateway answered 400: it wants a client certificate, which the agent does not \
+                 have; have the server accept agents without: they show a token"
+            ),
             Http::Status(status) => {
                 write!(f, "the gateway answered {status}; check {GATEWAY_URL}")
             }

@@ -10,8 +10,9 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 pub struct Authority {
@@ -63,19 +64,37 @@ impl Authority {
         params.not_after = date_time_ymd(to, 1, 1);
         let key = KeyPair::generate().expect("keys can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("a valid certificate");
-        Identity::new(&certificate, &key)
+        Identity::new(&certificate, &key, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// As [`Authority::good`]. It wants a client certificate, and goes on without.
+    pub fn wants_client_certificates(&self) -> Identity {
+        let key = KeyPair::generate().expect("keys can be made");
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]);
+        let params = params.expect("a name that a certificate can hold");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a valid certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).expect("it is a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = verifier.allow_unauthenticated().build().expect("there is a root");
+        Identity::new(&certificate, &key, verifier)
     }
 }
 
 impl Identity {
-    fn new(certificate: &Certificate, key: &KeyPair) -> Identity {
+    fn new(
+        certificate: &Certificate,
+        key: &KeyPair,
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> Identity {
         let pem = certificate.pem() + &key.serialize_pem();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring serves them")
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![certificate.der().clone()], key)
             .expect("the key is the certificate's");
         Identity { config: Arc::new(config), pem }
