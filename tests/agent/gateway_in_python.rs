@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
+use crate::support::schemas::Conversation;
 use crate::support::{Authority, Log, PATIENCE, Scratch, Setup, TOKEN, poll_until, venv};
 
 struct Gateway {
@@ -50,6 +52,26 @@ impl Gateway {
         line.unwrap_or_else(|| panic!("no line with {words:?} in {:#?}", self.log.lines()))
     }
 
+    /// Holds what both sides have said against the schemas: the gateway shows each request that it sends
+    /// and each message that it gets, but snapshots that come twice.
+    #[track_caller]
+    fn assert_by_the_schemas(&self) {
+        let mut conversation = Conversation::default();
+        let mut checked = [0, 0];
+        for line in self.log.lines() {
+            let shown: Value = serde_json::from_str(&line).expect("it prints JSON");
+            if let Some(request) = shown.get("request") {
+                conversation.from_gateway(&request.to_string());
+                checked[0] += 1;
+            }
+            if let Some(message) = shown.get("message") {
+                conversation.from_agent(&message.to_string());
+                checked[1] += 1;
+            }
+        }
+        assert!(checked[0] > 1 && checked[1] > 1, "{checked:?} of {:#?}", self.log.lines());
+    }
+
     fn command(&mut self, line: &str) {
         writeln!(self.commands, "{line}").expect("it reads its commands");
     }
@@ -81,6 +103,7 @@ fn it_asks_for_metrics_and_fetches_logs() {
     let end = poll_until("the gateway's end", PATIENCE, || gateway.child.try_wait().unwrap());
     assert!(end.success(), "{end}");
     gateway.wait_for(&["closed", "1001"]);
+    gateway.assert_by_the_schemas();
 }
 
 #[test]
@@ -101,6 +124,7 @@ fn it_follows_logs_and_cancels() {
     gateway.command(&format!("cancel vmkit-test-instance {id}"));
     gateway.wait_for(&["message", "\"cancelled\": true"]);
     gateway.wait_for(&["message", "\"streamed\": 1", "\"ended\": \"cancelled\""]);
+    gateway.assert_by_the_schemas();
 }
 
 #[test]
