@@ -102,12 +102,17 @@ impl Writer {
         for change in &batch.sessions {
             sessions::apply(&transaction, change, Moment::now())?;
         }
-        if let Some(folding) = folding {
-            folding.go_on(&transaction, Moment::now())?;
+        // Nor is an hour folded before it is committed: what fails is folded again.
+        let mut folded = folding.as_deref().copied();
+        if let Some(folded) = &mut folded {
+            folded.go_on(&transaction, Moment::now())?;
             events::delete_old(&transaction)?;
         }
         transaction.commit()?;
 
+        if let (Some(folding), Some(folded)) = (folding, folded) {
+            *folding = folded;
+        }
         self.numbers.extend(numbers);
         self.numbers.retain(|id, _| !batch.forgotten.contains(id));
         if let Some(last) = last {
@@ -138,4 +143,61 @@ fn is_time(complained: &mut Option<Instant>) -> bool {
 /// Changes only by what other connections commit.
 fn data_version(connection: &Connection) -> i64 {
     connection.pragma_query_value(None, "data_version", |row| row.get(0)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::place::{Place, migrate};
+
+    const INSTANCES: i64 = 45;
+
+    fn writer() -> Writer {
+        let mut connection = Place::memory().unwrap().open().unwrap();
+        migrate(&mut connection).unwrap();
+        Writer {
+            connection,
+            queue: Arc::default(),
+            numbers: HashMap::new(),
+            committed: watch::Sender::new(0),
+            changed_outside: watch::Sender::new(()),
+            signed_out: watch::Sender::new(()),
+        }
+    }
+
+    /// A full disk shows at the commit, when all statements have succeeded.
+    const BREAK: &str = "
+        PRAGMA foreign_keys = on;
+        CREATE TABLE full (no REFERENCES instances (no) DEFERRABLE INITIALLY DEFERRED);
+        CREATE TRIGGER break AFTER INSERT ON history BEGIN INSERT INTO full VALUES (-1); END;";
+    const MEND: &str = "DROP TRIGGER break; DROP TABLE full;";
+
+    #[test]
+    fn what_a_failed_commit_has_folded_is_folded_again() {
+        let mut writer = writer();
+        let hour = Moment::now().secs() / 3600 - 3;
+        let connection = &writer.connection;
+        let mark = "INSERT INTO marks VALUES ('folded_before', ?1)";
+        connection.execute(mark, [hour]).unwrap();
+        for no in 1..=INSTANCES {
+            let insert = "INSERT INTO instances (no, id, record) VALUES (?1, ?1, '')";
+            connection.execute(insert, [no]).unwrap();
+            let insert = "INSERT INTO recent (minute, instance, cpu) VALUES (?1, ?2, 1)";
+            connection.execute(insert, [hour * 60, no]).unwrap();
+        }
+        let (mut folding, batch) = (Folding::default(), Batch::default());
+        writer.commit(&batch, Some(&mut folding)).unwrap();
+        writer.connection.execute_batch(BREAK).unwrap();
+        let error = writer.commit(&batch, Some(&mut folding)).unwrap_err();
+        assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
+        writer.connection.execute_batch(MEND).unwrap();
+        // Until the hour is marked, and its rows are deleted.
+        for _ in 0..10 {
+            writer.commit(&batch, Some(&mut folding)).unwrap();
+        }
+        let count =
+            |select| -> i64 { writer.connection.query_row(select, [], |row| row.get(0)).unwrap() };
+        assert_eq!(count("SELECT count(*) FROM recent"), 0);
+        assert_eq!(count("SELECT count(*) FROM history WHERE step = 60"), INSTANCES);
+    }
 }

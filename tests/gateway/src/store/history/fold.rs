@@ -19,14 +19,15 @@ const SLACK_SECS: i64 = 60;
 /// Hours since 1970.
 type Hour = i64;
 
-#[derive(Default)]
+/// Where it stands, once that is committed.
+#[derive(Clone, Copy, Default)]
 pub struct Folding {
     /// The hour that is being folded, and the last instance that is done.
     current: Option<(Hour, Number)>,
 }
 
 impl Folding {
-    /// Does a little, in the caller's transaction.
+    /// Does a little, in the caller's transaction. If that fails, the caller goes on with this as it was.
     pub fn go_on(&mut self, connection: &Connection, now: Moment) -> Result<()> {
         let over = (now.secs() - SLACK_SECS).div_euclid(Step::Hour.secs());
         // Marked in the future: the clock has jumped back, and what comes now must be kept.
