@@ -68,7 +68,11 @@ impl Registry {
         for record in kept {
             let id = record.register.instance_id.clone();
             fleet.restore(record);
-            fleet.apply(&id, Change::Restarted, now);
+            let effects = fleet.apply(&id, Change::Restarted, now);
+            // Else each restart would be the time since when it is lost.
+            if effects.contains(&Effect::Save) {
+                store.keep(Vec::new(), fleet.get(&id));
+            }
         }
         Registry {
             state: Mutex::new(State { fleet, links: HashMap::new() }),

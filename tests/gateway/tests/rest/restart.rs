@@ -50,6 +50,25 @@ async fn everything_is_there_after_a_restart() {
     assert!(back["last_warning"]["cleared_at"].is_string(), "{back}");
 }
 
+/// Killed, the gateway has told nobody's loss: its next start does.
+#[tokio::test]
+async fn since_when_an_instance_is_lost_survives_every_restart() {
+    let gateway = Gateway::start(&[]).await;
+    let client = gateway.client();
+    let _agent = Agent::start(&gateway, "web-1").await;
+    let stored = async || {
+        let events = client.json("/api/instances/web-1/events?after=0").await;
+        (events["events"][0]["type"] == "connected").then_some(())
+    };
+    eventually("its register is stored", stored).await;
+    let (folder, key, token) = gateway.kill();
+    let gateway = Gateway::start_in(folder, key, token, &[]).await;
+    let warning = gateway.client().json("/api/instances/web-1").await["warning"].clone();
+    assert!(warning["text"].as_str().unwrap().contains("restarted"), "{warning}");
+    let gateway = gateway.restart().await.restart().await;
+    assert_eq!(gateway.client().json("/api/instances/web-1").await["warning"], warning);
+}
+
 #[tokio::test]
 async fn a_second_gateway_on_the_same_folder_is_refused() {
     let gateway = Gateway::start(&[]).await;

@@ -7,7 +7,7 @@
 //! | `Lost`       | false, if it is the newest session | `lost`                                       |
 //! | `Heard`, `Snapshot` | as it was  | none                                                        |
 //! | `Upgrade…`, `RolledBack` | as it was | the upgrade's outcome                                    |
-//! | `Restarted`  | false             | none: the gateway's own event tells it                      |
+//! | `Restarted`  | false             | none told: the gateway's own event tells it                 |
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -275,11 +275,12 @@ impl Record {
                 }
             }
             Change::Restarted => {
-                if self.loss.as_ref().is_none_or(|loss| loss.cleared_at.is_some()) {
-                    let reason = "not back since the gateway was restarted".to_owned();
-                    self.loss = Some(Loss { at: now, reason, cleared_at: None });
-                }
                 self.live = None;
+                if self.loss.as_ref().is_some_and(|loss| loss.cleared_at.is_none()) {
+                    return false;
+                }
+                let reason = "not back since the gateway was restarted".to_owned();
+                self.loss = Some(Loss { at: now, reason, cleared_at: None });
             }
             // Handled by the fleet, which makes the record.
             Change::Registered { .. } => return false,
