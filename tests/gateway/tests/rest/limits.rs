@@ -269,12 +269,12 @@ async fn readers_of_live_events_are_bounded() {
     .await;
 }
 
-/// One agent with the largest labels, and many of them: a page ends before it is too large to hold.
+/// Many agents with the largest labels, of characters that JSON writes as six: a page ends before it is too large to hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_instances_is_bounded_in_bytes() {
     let gateway = Gateway::start(&[]).await;
     let labels: serde_json::Map<String, Value> =
-        (0..64).map(|n| (format!("{n:0>256}"), json!("v".repeat(256)))).collect();
+        (0..64).map(|n| (format!("{n:0>256}"), json!("\u{1}".repeat(256)))).collect();
     let mut agents = Vec::new();
     for n in 0..60 {
         let mut said = register(&format!("web-{n:02}"));
