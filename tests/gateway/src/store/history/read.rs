@@ -1,9 +1,11 @@
 //! A stretch of one instance's history: the blocks, and what is not folded yet.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::Connection;
 
 use super::minutes::Minutes;
-use super::{Cell, History, Step, blocks, fold};
+use super::{Cell, History, Hour, Step, blocks, fold};
 use crate::clock::Moment;
 use crate::store::error::Result;
 use crate::store::instances::Number;
@@ -27,6 +29,14 @@ impl Range {
         let secs = self.step.secs();
         let end = self.to.millis().max(self.from.millis()) + secs * 1000 - 1;
         self.from.secs().div_euclid(secs)..Moment::from_millis(end).secs().div_euclid(secs)
+    }
+
+    /// The hours of which there may be rows: nothing has come yet of those after `now`.
+    pub(super) fn not_folded(self, folded_before: Hour, now: Moment) -> RangeInclusive<Hour> {
+        let indexes = self.indexes();
+        let hour = |index: i64| (index * self.step.secs()).div_euclid(Step::Hour.secs());
+        let last = hour(indexes.end - 1).min(now.secs().div_euclid(Step::Hour.secs()));
+        hour(indexes.start).max(folded_before)..=last
     }
 
     fn start(self) -> Moment {
@@ -63,9 +73,8 @@ pub fn read(connection: &Connection, no: Number, range: Range) -> Result<History
         (block * block_len..).zip(cells).for_each(|(index, cell)| put(index, cell));
     }
 
-    let hour = |index: i64| (index * step.secs()).div_euclid(Step::Hour.secs());
     let folded = fold::folded_before(connection)?.unwrap_or(0);
-    for hour in hour(indexes.start).max(folded)..=hour(indexes.end - 1) {
+    for hour in range.not_folded(folded, Moment::now()) {
         if let Some(minutes) = Minutes::load(connection, no, hour)? {
             minutes.cells(step).for_each(|(index, cell)| put(index, cell));
         }

@@ -144,6 +144,17 @@ fn after_a_clock_that_was_wrong_history_goes_on() {
     assert_eq!(read_all(&connection, Step::Hour, START, START + 3600).count, [60]);
 }
 
+/// Of each hour that it does read, it asks for sixty rows.
+#[test]
+fn nothing_is_looked_for_in_the_future() {
+    let (now, hour) = (Moment::from_secs(START + 1800), START / 3600);
+    let range = |from, to| Range::new(Step::Hour, Moment::from_secs(from), Moment::from_secs(to));
+    let of = |range: Range| range.not_folded(hour - 1, now).collect::<Vec<_>>();
+    assert_eq!(of(range(START - DAY, START + 1800)), [hour - 1, hour]);
+    assert_eq!(of(range(START - DAY, START + DAY)), [hour - 1, hour]);
+    assert!(of(range(START + 1000 * DAY, START + 1030 * DAY)).is_empty());
+}
+
 const NEW: Point = Point { values: [Some(1234), None, None, Some(1)] };
 
 /// Ten minutes anew, somewhere within the second hour: the clock is there again.
