@@ -63,7 +63,9 @@ tokens end at once.
 
 It prints one JSON object a line: {\"event\": ...} for what happens, and for line N of standard
 input {\"command\": N, \"answer\": ...} or {\"command\": N, \"error\": {...}}. The line `help` lists
-the commands. /api/openapi.json describes the paths.
+the commands: `forget ID` takes away an instance that is lost, with all that is stored of it; by
+itself it is forgotten after 31 days. Of the latest snapshots 512 MiB are kept in all: beyond that, those
+of the instances that are lost for the longest go first. /api/openapi.json describes the paths.
 ";
 
 const LEAST_KEY: usize = 32;

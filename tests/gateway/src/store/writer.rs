@@ -94,10 +94,18 @@ impl Writer {
                 history::insert(&transaction, no, snapshot.at, snapshot.point)?;
             }
         }
+        for id in &batch.dropped_snapshots {
+            if let Some(no) = number(id) {
+                instances::delete_snapshot(&transaction, no)?;
+            }
+        }
         for id in &batch.forgotten {
             if let Some(no) = number(id) {
                 instances::forget(&transaction, no)?;
             }
+        }
+        if !batch.forgotten.is_empty() {
+            history::delete_of_nobody(&transaction)?;
         }
         for change in &batch.sessions {
             sessions::apply(&transaction, change, Moment::now())?;
@@ -147,7 +155,10 @@ fn data_version(connection: &Connection) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::agents::snapshot::Snapshot;
     use crate::store::place::{Place, migrate};
 
     const INSTANCES: i64 = 45;
@@ -199,5 +210,31 @@ mod tests {
             |select| -> i64 { writer.connection.query_row(select, [], |row| row.get(0)).unwrap() };
         assert_eq!(count("SELECT count(*) FROM recent"), 0);
         assert_eq!(count("SELECT count(*) FROM history WHERE step = 60"), INSTANCES);
+    }
+
+    #[test]
+    fn a_snapshot_that_is_dropped_leaves_its_point_and_a_forgotten_instance_nothing() {
+        let mut writer = writer();
+        let insert = "INSERT INTO instances (no, id, record) VALUES (1, 'web-1', '')";
+        writer.connection.execute(insert, []).unwrap();
+        let id = InstanceId::try_from("web-1".to_owned()).unwrap();
+        writer.numbers.insert(id.clone(), 1);
+        let snapshot = || Snapshot::read(json!({"cpu_pct": 1}), Moment::now()).unwrap().into();
+        let mut rows = |batch: &Batch| {
+            writer.commit(batch, None).unwrap();
+            let count = |table| -> i64 {
+                let select = format!("SELECT count(*) FROM {table}");
+                writer.connection.query_row(&select, [], |row| row.get(0)).unwrap()
+            };
+            ["instances", "snapshots", "recent"].map(count)
+        };
+        let mut batch = Batch::default();
+        batch.add_snapshot(id.clone(), snapshot());
+        batch.dropped_snapshots.insert(id.clone());
+        assert_eq!(rows(&batch), [1, 0, 1]);
+        batch.add_snapshot(id.clone(), snapshot());
+        assert_eq!(rows(&batch), [1, 1, 1], "one that comes later is kept");
+        batch.forgotten.insert(id);
+        assert_eq!(rows(&batch), [0, 0, 0]);
     }
 }

@@ -21,7 +21,7 @@ use crate::clock::Moment;
 
 pub use fold::Folding;
 pub use read::{Range, gap, read};
-pub use recent::insert;
+pub use recent::{delete_of_nobody, insert};
 
 pub const METRICS: usize = Point::NAMES.len();
 
