@@ -46,7 +46,8 @@ usage: gateway [OPTIONS]
   --poll SECS         ask each agent for metrics at register and then this often (60; 0: never)
   --ping SECS         ping each agent this often; the pong is due in 10 s (20; 0: never)
   --heartbeat SECS    drop an agent that has sent no frame for this long (40; 0: never)
-  --connections N     take at most N connections (25000, or as many as ulimit -Hn allows)
+  --connections N     take at most N connections, those of agents among them (25000, or as many as
+                      ulimit -Hn allows)
   --per-address N     take at most N connections from one address (12000)
   --host NAME         a name by which MCP clients call this gateway, repeatable (beside localhost,
                       127.0.0.1, [::1] and those of --cert-name)
@@ -56,12 +57,15 @@ usage: gateway [OPTIONS]
 
 `gateway token add` prints the new key or token, once: it is kept as a hash only. Scopes: read for
 instances, history and events; logs for what containers write; operate for upgrades, which is as good
-as root on every VM. A token bound to an instance with --instance can't be used by any other. `gateway
-token` also works while the gateway runs, and revoked keys and tokens end at once.
+as root on every VM. A token bound to an instance with --instance can't be used by any other, and has
+at most 8 sessions at once. `gateway token` also works while the gateway runs, and revoked keys and
+tokens end at once.
 
 It prints one JSON object a line: {\"event\": ...} for what happens, and for line N of standard
 input {\"command\": N, \"answer\": ...} or {\"command\": N, \"error\": {...}}. The line `help` lists
-the commands. /api/openapi.json describes the paths.
+the commands: `forget ID` takes away an instance that is lost, with all that is stored of it; by
+itself it is forgotten after 31 days. Of the latest snapshots 512 MiB are kept in all: beyond that, those
+of the instances that are lost for the longest go first. /api/openapi.json describes the paths.
 ";
 
 const LEAST_KEY: usize = 32;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::access::scope::Scopes;
 use crate::agents::calls::CallError;
 use crate::agents::register::InstanceId;
-use crate::agents::registry::Unreachable;
+use crate::agents::registry::{Unforgotten, Unreachable};
 use crate::agents::session::Order;
 use crate::agents::view::Instance;
 use crate::clock::Moment;
@@ -38,6 +38,7 @@ const HELP: &[&str] = &[
     "mute on|off                               read nothing, send nothing unasked, not even pongs",
     "refuse-register on|off                    answer register with an error",
     "refuse-upgrade STATUS [RETRY-AFTER]|off   answer WebSocket upgrades with an HTTP status",
+    "forget INSTANCE                           a lost instance, and all that is stored of it",
     "sign-in-link [SCOPES]                     a URL of the page that signs in once, within 10 min",
     "sign-out-all                              end all sessions of the page",
     "quit                                      close every session with 1001, and end",
@@ -152,6 +153,7 @@ fn start(gateway: &Arc<Gateway>, line: &str) -> Result<Step, String> {
             *gateway.switches.refuse_upgrade.lock() = Some(Refusal { status, retry_after });
             done()
         }
+        ["forget", _, ..] => forget(gateway, after(line, 1)),
         ["sign-in-link"] => sign_in_link(gateway, Scopes::all()),
         ["sign-in-link", scopes] => sign_in_link(gateway, scopes.parse()?),
         ["sign-out-all"] => Ok(wait(sign_out_all(gateway.clone()))),
@@ -189,6 +191,16 @@ fn order(gateway: &Gateway, instance: &str, order: Order) -> Result<(), String> 
 
 fn dismiss(gateway: &Gateway, instance: &str, order: Order, reason: &str) -> Result<(), String> {
     gateway.agents.dismiss(&id(instance)?, order, reason).map_err(|why| words(instance, &why))
+}
+
+fn forget(gateway: &Gateway, instance: &str) -> Result<Step, String> {
+    match gateway.agents.forget(&id(instance)?) {
+        Ok(()) => Ok(Step::Done(json!({"ok": true}))),
+        Err(Unforgotten::Unknown) => Err(words(instance, &Unreachable::Unknown)),
+        Err(Unforgotten::Connected) => {
+            Err(format!("{instance} is connected, and would be back at once; stop its agent first"))
+        }
+    }
 }
 
 fn words(instance: &str, why: &Unreachable) -> String {

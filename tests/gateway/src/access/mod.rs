@@ -14,13 +14,14 @@ pub mod session;
 pub mod tokens;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::agents::register::InstanceId;
 use crate::store::Store;
-use agent::AgentIdentity;
+use agent::{AgentIdentity, Held, Sessions};
 use attempts::Attempts;
 use codes::Codes;
 use scope::Scopes;
@@ -62,6 +63,7 @@ pub struct Access {
     agent_attempts: Attempts,
     api_attempts: Attempts,
     codes: Codes,
+    sessions: Arc<Sessions>,
 }
 
 /// What was found about a presented secret.
@@ -74,8 +76,8 @@ struct Found {
 
 impl Access {
     pub fn new(store: Store, given: Given) -> Access {
-        let (agent_attempts, api_attempts, codes) = Default::default();
-        Access { store, given, agent_attempts, api_attempts, codes }
+        let (agent_attempts, api_attempts, codes, sessions) = Default::default();
+        Access { store, given, agent_attempts, api_attempts, codes, sessions }
     }
 
     pub async fn agent(&self, peer: IpAddr, presented: &str) -> Result<AgentIdentity, Denied> {
@@ -102,6 +104,11 @@ impl Access {
     /// Changes when keys may have been revoked: whoever is connected for long asks again then.
     pub fn revocations(&self) -> watch::Receiver<()> {
         self.store.changed_outside()
+    }
+
+    /// `None`: the agent's token has too many sessions already.
+    pub fn hold_session(&self, identity: &AgentIdentity) -> Option<Held> {
+        self.sessions.hold(identity)
     }
 
     pub async fn is_agent_allowed(&self, identity: &AgentIdentity) -> bool {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, FromRequestParts, State};
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE};
@@ -15,11 +16,14 @@ use crate::access::Denied;
 use crate::access::agent::AgentIdentity;
 use crate::gateway::Gateway;
 use crate::net::Peer;
+use crate::net::places::Place;
 use crate::output;
 
 const AGENT_NAME_LIMIT: usize = 200;
 /// Each session has its own for as long as it lives. The library's 128 KiB would be most of what it costs.
 const READ_BUFFER: usize = 4096;
+/// Seconds: a session that its agent has left without a word ends in this time or a few of it.
+const HELD_RETRY: u64 = 10;
 
 /// An agent with a good token, or the answer that it gets.
 pub struct Agent(AgentIdentity);
@@ -55,12 +59,18 @@ pub async fn daemon(
     Agent(identity): Agent,
     State(gateway): State<Arc<Gateway>>,
     Extension(peer): Extension<Peer>,
+    Extension(place): Extension<Arc<Place>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if !gateway.agents.has_room() {
         return refused(peer, StatusCode::SERVICE_UNAVAILABLE, Some(60));
     }
+    let Some(held) = gateway.access.hold_session(&identity) else {
+        let mut refused = refused(peer, StatusCode::TOO_MANY_REQUESTS, Some(HELD_RETRY));
+        *refused.body_mut() = Body::from("too many sessions with this token\n");
+        return refused;
+    };
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
     let agent: Option<String> = agent.map(|agent| agent.chars().take(AGENT_NAME_LIMIT).collect());
     upgrade
@@ -70,6 +80,8 @@ pub async fn daemon(
         .max_frame_size(2 * MESSAGE_LIMIT)
         .max_write_buffer_size(2 * MESSAGE_LIMIT)
         .on_upgrade(move |socket| async move {
+            // As long as the session lives.
+            let _kept = (place, held);
             let admitted = gateway.agents.admit();
             output::event(
                 "connected",

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::calls::{CallError, UpgradeOrder};
-use super::fleet::{Change, Effect, Fleet, Record, SessionNumber};
+use super::fleet::{BUDGET, Change, Effect, Fleet, Record, SessionNumber};
 use super::register::{InstanceId, Register};
 use super::session::{Order, Ticket};
 use super::snapshot::Snapshot;
@@ -60,6 +60,13 @@ pub enum Unreachable {
     Busy,
 }
 
+/// Why an instance was not forgotten.
+#[derive(Debug, PartialEq)]
+pub enum Unforgotten {
+    Unknown,
+    Connected,
+}
+
 impl Registry {
     /// With what the store has kept; nobody is connected yet.
     pub fn new(store: Store, kept: Vec<Record>) -> Registry {
@@ -68,8 +75,13 @@ impl Registry {
         for record in kept {
             let id = record.register.instance_id.clone();
             fleet.restore(record);
-            fleet.apply(&id, Change::Restarted, now);
+            let effects = fleet.apply(&id, Change::Restarted, now);
+            // Else each restart would be the time since when it is lost.
+            if effects.contains(&Effect::Save) {
+                store.keep(Vec::new(), fleet.get(&id));
+            }
         }
+        fit_snapshots(&mut fleet, &store);
         Registry {
             state: Mutex::new(State { fleet, links: HashMap::new() }),
             store,
@@ -123,7 +135,10 @@ impl Registry {
 
     pub fn apply(&self, id: &InstanceId, change: Change) {
         let heard = matches!(change, Change::Heard { .. });
-        self.carry_out(&mut self.state.lock(), id, change);
+        let mut state = self.state.lock();
+        self.carry_out(&mut state, id, change);
+        fit_snapshots(&mut state.fleet, &self.store);
+        drop(state);
         if !heard {
             self.tell(id, false);
         }
@@ -199,6 +214,20 @@ impl Registry {
         })
     }
 
+    /// With all that is stored of it. Unless it is connected: then it would be back at once.
+    pub fn forget(&self, id: &InstanceId) -> Result<(), Unforgotten> {
+        let mut state = self.state.lock();
+        let record = state.fleet.get(id).ok_or(Unforgotten::Unknown)?;
+        if record.live.is_some() {
+            return Err(Unforgotten::Connected);
+        }
+        state.fleet.forget(id);
+        self.store.forget(id.clone());
+        drop(state);
+        self.tell(id, true);
+        Ok(())
+    }
+
     /// With all that is stored of them.
     pub fn forget_lost_for(&self, time: Duration) {
         let mut state = self.state.lock();
@@ -264,6 +293,16 @@ impl Registry {
             self.coming_and_going.send_replace(());
         }
     }
+}
+
+/// On the disk too.
+fn fit_snapshots(fleet: &mut Fleet, store: &Store) {
+    let gone = fleet.fit_snapshots(BUDGET);
+    if !gone.is_empty() {
+        let (count, mib) = (gone.len(), BUDGET >> 20);
+        tracing::warn!(count, "the latest snapshots take over {mib} MiB: so many are left out");
+    }
+    gone.into_iter().for_each(|id| store.drop_snapshot(id));
 }
 
 fn replaced(state: &mut State, number: SessionNumber, id: &InstanceId) {

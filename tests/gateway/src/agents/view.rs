@@ -1,6 +1,7 @@
 //! An instance as it is shown: by REST, by MCP, on the page and by commands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -12,6 +13,9 @@ use super::snapshot::{Point, Snapshot};
 use super::status::{Status, status};
 use super::upgrade::Upgrade;
 use crate::clock::Moment;
+
+/// What JSON adds to what an agent says of itself, and its numbers.
+const LEAST: usize = 1024;
 
 /// All that is known of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -110,5 +114,35 @@ impl Numbers {
         let mut next =
             || values.next().and_then(|(value, scale)| Some(f64::from((*value)?) / scale));
         Numbers { cpu_pct: next(), mem_pct: next(), disk_pct: next(), container_count: next() }
+    }
+}
+
+/// About so many bytes of JSON in a list. Looked at under the fleet's lock, so nothing is copied for it.
+pub fn weight(record: &Record) -> usize {
+    let said = bytes(&record.register) + bytes(&record.upgrade);
+    let troubles = record.snapshot.iter().flat_map(|snapshot| &snapshot.troubles.first);
+    let wrong: usize = troubles.map(|trouble| bytes(&trouble.words)).sum();
+    // The reason of a loss is also what is wrong.
+    LEAST + said + wrong + 2 * bytes(&record.loss)
+}
+
+/// With all escapes: a control character takes six.
+fn bytes(value: &impl Serialize) -> usize {
+    let mut counter = Counter(0);
+    // A counter takes everything, and all keys here are texts.
+    let _ = serde_json::to_writer(&mut counter, value);
+    counter.0
+}
+
+struct Counter(usize);
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

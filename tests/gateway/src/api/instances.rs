@@ -12,7 +12,7 @@ use super::identity::{May, Read};
 use super::problem::Problem;
 use crate::agents::fleet::Record;
 use crate::agents::register::InstanceId;
-use crate::agents::view::{Instance, Summary};
+use crate::agents::view::{Instance, Summary, weight};
 use crate::clock::Moment;
 use crate::gateway::Gateway;
 
@@ -20,8 +20,6 @@ const LIMIT: usize = 100;
 const HIGHEST_LIMIT: usize = 1000;
 /// Of a page in bytes, about: one that would be larger ends before its limit.
 const WEIGHT: usize = 1 << 20;
-/// Of an instance.
-const LEAST: usize = 1024;
 /// Of one request's label filters.
 const FILTERS: usize = 16;
 
@@ -99,11 +97,11 @@ pub fn page(
         };
         labels.iter().all(has)
     };
-    let (mut instances, mut weight, mut more) = (Vec::new(), 0, false);
+    let (mut instances, mut total, mut more) = (Vec::new(), 0, false);
     gateway.agents.read(|fleet| {
         for record in fleet.after(after).filter(has_labels) {
-            weight += self::weight(record);
-            more = instances.len() == limit || (weight > WEIGHT && !instances.is_empty());
+            total += weight(record);
+            more = instances.len() == limit || (total > WEIGHT && !instances.is_empty());
             if more {
                 break;
             }
@@ -112,14 +110,4 @@ pub fn page(
     });
     let next = instances.last().filter(|_| more).map(|last: &Summary| last.common.id.clone());
     Page { instances, next }
-}
-
-/// About so many bytes of JSON: what an agent may say in length, and the rest.
-fn weight(record: &Record) -> usize {
-    let register = &record.register;
-    let labels = register.labels.iter().map(|(name, value)| name.len() + value.len());
-    let capabilities = register.capabilities.iter().map(String::len);
-    let roll_backs = register.upgrade.iter().flat_map(|upgrade| &upgrade.rolled_back);
-    let reasons = roll_backs.map(|roll_back| roll_back.reason.len() + LEAST / 4);
-    LEAST + labels.chain(capabilities).chain(reasons).sum::<usize>()
 }

@@ -12,13 +12,15 @@ use crate::agents::fleet::Record;
 use crate::agents::rank::{newest, rank, versions, wrong};
 use crate::agents::register::InstanceId;
 use crate::agents::status::{Status, status};
-use crate::agents::view::{Instance, Numbers, Summary};
+use crate::agents::view::{Instance, Numbers, Summary, weight};
 use crate::clock::Moment;
 use crate::gateway::Gateway;
 
 const LIMIT: usize = 50;
 const HIGHEST_LIMIT: usize = 200;
 const LABELS: usize = 16;
+/// Of a list in bytes, about. An answer has it twice: as it is, and as a text.
+const WEIGHT: usize = 1 << 19;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -53,7 +55,8 @@ pub struct InstanceList {
     instances: Vec<Brief>,
     /// How many instances there are with these labels.
     matching: usize,
-    /// How many of them come after these: `skip` leads to them.
+    /// How many of them come after these: `skip` leads to them. There are fewer than the limit where more
+    /// would be too large.
     left: usize,
 }
 
@@ -90,9 +93,14 @@ pub fn list(gateway: &Gateway, arguments: Value) -> Result<Value, Failure> {
             .collect();
         // Stable: within each rank in the order of the ids.
         found.sort_by_key(|(rank, _)| *rank);
-        let shown = found.iter().skip(arguments.skip).take(limit);
-        let instances: Vec<Brief> =
-            shown.map(|(_, record)| Brief::of(record, newest.as_ref(), now)).collect();
+        let (mut instances, mut total) = (Vec::new(), 0);
+        for (_, record) in found.iter().skip(arguments.skip).take(limit) {
+            total += weight(record);
+            if total > WEIGHT && !instances.is_empty() {
+                break;
+            }
+            instances.push(Brief::of(record, newest.as_ref(), now));
+        }
         let left = found.len().saturating_sub(arguments.skip.saturating_add(instances.len()));
         InstanceList { instances, matching: found.len(), left }
     });
@@ -127,6 +135,46 @@ impl Brief {
             ip: common.ip,
             labels: common.labels,
             metrics,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Access, Given};
+    use crate::agents::register::Register;
+    use crate::agents::registry::Registry;
+    use crate::gateway::Clocks;
+    use crate::store::Store;
+
+    const INSTANCES: usize = 30;
+
+    /// Of each the largest labels that an agent may have.
+    #[test]
+    fn a_list_is_bounded_in_bytes_and_says_what_is_left() {
+        let (store, kept) = Store::open(None).unwrap();
+        let access = Access::new(store.clone(), Given::default());
+        let agents = Registry::new(store.clone(), kept);
+        let gateway = Gateway::new(agents, store, access, Clocks::default());
+        let labels: BTreeMap<String, String> =
+            (0..64).map(|n| (format!("{n:0>256}"), "\u{1}".repeat(256))).collect();
+        for n in 0..INSTANCES {
+            let register = json!({"version": "1.0.0", "instance_id": format!("web-{n:02}"),
+                                  "ip": "::1", "os": "linux", "arch": "amd64", "labels": labels});
+            let register = Register::read(register).unwrap();
+            gateway.agents.registered(n as u64, register).unwrap();
+        }
+        let mut seen = 0;
+        while seen < INSTANCES {
+            let Ok(list) = list(&gateway, json!({"skip": seen, "limit": 200})) else {
+                panic!("no list")
+            };
+            assert!(list.to_string().len() <= WEIGHT, "{} bytes", list.to_string().len());
+            let shown = list["instances"].as_array().unwrap();
+            assert_eq!(shown[0]["id"], format!("web-{seen:02}"));
+            seen += shown.len();
+            assert_eq!((&list["left"], &list["matching"]), (&json!(INSTANCES - seen), &json!(30)));
         }
     }
 }

@@ -34,7 +34,7 @@ struct Taken {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Free again when it is dropped.
+/// Free again when it is dropped. An extension of every request, for what outlives it.
 pub struct Place {
     places: Arc<Places>,
     address: IpAddr,

@@ -21,7 +21,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 
 use super::patience::Patient;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::{OverTls, Peer};
 use crate::output;
 
@@ -80,10 +80,7 @@ impl Listener {
                 continue;
             };
             let (tls, router) = (self.tls.clone(), router.clone());
-            tokio::spawn(async move {
-                greet(stream, Peer(peer), tls, router).await;
-                drop(place);
-            });
+            tokio::spawn(greet(stream, Peer(peer), Arc::new(place), tls, router));
         }
     }
 }
@@ -95,28 +92,36 @@ fn is_of_one(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-async fn greet(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: Router) {
+async fn greet(
+    stream: TcpStream,
+    peer: Peer,
+    place: Arc<Place>,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+) {
     // Without this a small answer waits 40 ms for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return answer(stream, peer, OverTls(false), router).await;
+        return answer(stream, peer, place, OverTls(false), router).await;
     };
     match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, peer, OverTls(true), router).await,
+        Ok(Ok(stream)) => answer(stream, peer, place, OverTls(true), router).await,
         Ok(Err(error)) => refused(peer, &error.to_string()),
         Err(_) => refused(peer, "no TLS handshake within 10 s"),
     }
 }
 
-/// Until the connection ends, or is a WebSocket's.
+/// Until the connection ends, or is a WebSocket's: then whoever has that keeps the connection's place.
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Peer,
+    place: Arc<Place>,
     over_tls: OverTls,
     router: Router,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(place.clone());
         request.extensions_mut().insert(over_tls);
         router.clone().call(request)
     });

@@ -61,7 +61,12 @@ pub fn save_snapshot(connection: &Connection, no: Number, snapshot: &Snapshot) -
     Ok(())
 }
 
-/// With all that other tables have of it.
+pub fn delete_snapshot(connection: &Connection, no: Number) -> Result<()> {
+    connection.prepare_cached("DELETE FROM snapshots WHERE instance = ?1")?.execute([no])?;
+    Ok(())
+}
+
+/// With all that other tables have of it, but for its recent snapshots.
 pub fn forget(connection: &Connection, no: Number) -> Result<()> {
     for delete in [
         "DELETE FROM snapshots WHERE instance = ?1",

@@ -100,7 +100,14 @@ impl Store {
     }
 
     pub fn snapshot(&self, id: InstanceId, snapshot: Arc<Snapshot>) {
-        self.0.queue.add(|batch| drop(batch.snapshots.insert(id, snapshot)));
+        self.0.queue.add(|batch| batch.add_snapshot(id, snapshot));
+    }
+
+    /// The latest, not its point in the history.
+    pub fn drop_snapshot(&self, id: InstanceId) {
+        self.0.queue.add(|batch| {
+            batch.dropped_snapshots.insert(id);
+        });
     }
 
     /// An instance and all that is known of it.

@@ -29,6 +29,8 @@ pub struct Batch {
     pub events: VecDeque<Event>,
     pub records: HashMap<InstanceId, Record>,
     pub snapshots: HashMap<InstanceId, Arc<Snapshot>>,
+    /// After those that wait: a snapshot that comes later is kept again.
+    pub dropped_snapshots: HashSet<InstanceId>,
     pub forgotten: HashSet<InstanceId>,
     pub sessions: VecDeque<Change>,
     pub lost_events: u64,
@@ -50,7 +52,10 @@ struct State {
 
 impl Batch {
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && !self.is_urgent() && self.snapshots.is_empty()
+        self.events.is_empty()
+            && !self.is_urgent()
+            && self.snapshots.is_empty()
+            && self.dropped_snapshots.is_empty()
     }
 
     fn is_urgent(&self) -> bool {
@@ -68,6 +73,11 @@ impl Batch {
         while self.sessions.len() > SESSIONS {
             self.sessions.pop_front();
         }
+    }
+
+    pub fn add_snapshot(&mut self, id: InstanceId, snapshot: Arc<Snapshot>) {
+        self.dropped_snapshots.remove(&id);
+        self.snapshots.insert(id, snapshot);
     }
 
     /// An instance that is back is not forgotten, whatever was said before.
@@ -128,7 +138,8 @@ impl Queue {
         }
         batch.forgotten.extend(newer.forgotten);
         newer.records.into_values().for_each(|record| batch.add_record(record));
-        batch.snapshots.extend(newer.snapshots);
+        newer.snapshots.into_iter().for_each(|(id, snapshot)| batch.add_snapshot(id, snapshot));
+        batch.dropped_snapshots.extend(newer.dropped_snapshots);
         batch.sessions.extend(newer.sessions);
         batch.lost_events += newer.lost_events;
         batch.bound();

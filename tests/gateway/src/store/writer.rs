@@ -94,20 +94,33 @@ impl Writer {
                 history::insert(&transaction, no, snapshot.at, snapshot.point)?;
             }
         }
+        for id in &batch.dropped_snapshots {
+            if let Some(no) = number(id) {
+                instances::delete_snapshot(&transaction, no)?;
+            }
+        }
         for id in &batch.forgotten {
             if let Some(no) = number(id) {
                 instances::forget(&transaction, no)?;
             }
         }
+        if !batch.forgotten.is_empty() {
+            history::delete_of_nobody(&transaction)?;
+        }
         for change in &batch.sessions {
             sessions::apply(&transaction, change, Moment::now())?;
         }
-        if let Some(folding) = folding {
-            folding.go_on(&transaction, Moment::now())?;
+        // Nor is an hour folded before it is committed: what fails is folded again.
+        let mut folded = folding.as_deref().copied();
+        if let Some(folded) = &mut folded {
+            folded.go_on(&transaction, Moment::now())?;
             events::delete_old(&transaction)?;
         }
         transaction.commit()?;
 
+        if let (Some(folding), Some(folded)) = (folding, folded) {
+            *folding = folded;
+        }
         self.numbers.extend(numbers);
         self.numbers.retain(|id, _| !batch.forgotten.contains(id));
         if let Some(last) = last {
@@ -138,4 +151,90 @@ fn is_time(complained: &mut Option<Instant>) -> bool {
 /// Changes only by what other connections commit.
 fn data_version(connection: &Connection) -> i64 {
     connection.pragma_query_value(None, "data_version", |row| row.get(0)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::agents::snapshot::Snapshot;
+    use crate::store::place::{Place, migrate};
+
+    const INSTANCES: i64 = 45;
+
+    fn writer() -> Writer {
+        let mut connection = Place::memory().unwrap().open().unwrap();
+        migrate(&mut connection).unwrap();
+        Writer {
+            connection,
+            queue: Arc::default(),
+            numbers: HashMap::new(),
+            committed: watch::Sender::new(0),
+            changed_outside: watch::Sender::new(()),
+            signed_out: watch::Sender::new(()),
+        }
+    }
+
+    /// A full disk shows at the commit, when all statements have succeeded.
+    const BREAK: &str = "
+        PRAGMA foreign_keys = on;
+        CREATE TABLE full (no REFERENCES instances (no) DEFERRABLE INITIALLY DEFERRED);
+        CREATE TRIGGER break AFTER INSERT ON history BEGIN INSERT INTO full VALUES (-1); END;";
+    const MEND: &str = "DROP TRIGGER break; DROP TABLE full;";
+
+    #[test]
+    fn what_a_failed_commit_has_folded_is_folded_again() {
+        let mut writer = writer();
+        let hour = Moment::now().secs() / 3600 - 3;
+        let connection = &writer.connection;
+        let mark = "INSERT INTO marks VALUES ('folded_before', ?1)";
+        connection.execute(mark, [hour]).unwrap();
+        for no in 1..=INSTANCES {
+            let insert = "INSERT INTO instances (no, id, record) VALUES (?1, ?1, '')";
+            connection.execute(insert, [no]).unwrap();
+            let insert = "INSERT INTO recent (minute, instance, cpu) VALUES (?1, ?2, 1)";
+            connection.execute(insert, [hour * 60, no]).unwrap();
+        }
+        let (mut folding, batch) = (Folding::default(), Batch::default());
+        writer.commit(&batch, Some(&mut folding)).unwrap();
+        writer.connection.execute_batch(BREAK).unwrap();
+        let error = writer.commit(&batch, Some(&mut folding)).unwrap_err();
+        assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
+        writer.connection.execute_batch(MEND).unwrap();
+        // Until the hour is marked, and its rows are deleted.
+        for _ in 0..10 {
+            writer.commit(&batch, Some(&mut folding)).unwrap();
+        }
+        let count =
+            |select| -> i64 { writer.connection.query_row(select, [], |row| row.get(0)).unwrap() };
+        assert_eq!(count("SELECT count(*) FROM recent"), 0);
+        assert_eq!(count("SELECT count(*) FROM history WHERE step = 60"), INSTANCES);
+    }
+
+    #[test]
+    fn a_snapshot_that_is_dropped_leaves_its_point_and_a_forgotten_instance_nothing() {
+        let mut writer = writer();
+        let insert = "INSERT INTO instances (no, id, record) VALUES (1, 'web-1', '')";
+        writer.connection.execute(insert, []).unwrap();
+        let id = InstanceId::try_from("web-1".to_owned()).unwrap();
+        writer.numbers.insert(id.clone(), 1);
+        let snapshot = || Snapshot::read(json!({"cpu_pct": 1}), Moment::now()).unwrap().into();
+        let mut rows = |batch: &Batch| {
+            writer.commit(batch, None).unwrap();
+            let count = |table| -> i64 {
+                let select = format!("SELECT count(*) FROM {table}");
+                writer.connection.query_row(&select, [], |row| row.get(0)).unwrap()
+            };
+            ["instances", "snapshots", "recent"].map(count)
+        };
+        let mut batch = Batch::default();
+        batch.add_snapshot(id.clone(), snapshot());
+        batch.dropped_snapshots.insert(id.clone());
+        assert_eq!(rows(&batch), [1, 0, 1]);
+        batch.add_snapshot(id.clone(), snapshot());
+        assert_eq!(rows(&batch), [1, 1, 1], "one that comes later is kept");
+        batch.forgotten.insert(id);
+        assert_eq!(rows(&batch), [0, 0, 0]);
+    }
 }

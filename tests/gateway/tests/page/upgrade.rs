@@ -34,7 +34,7 @@ async fn a_mistake_is_told_and_what_was_typed_is_kept() {
     let answer = gateway.post(PATH).header("cookie", cookie).body(body).send().await.unwrap();
     assert_eq!(answer.status(), 400);
     let text = answer.text().await.unwrap();
-    assert!(text.contains("Not upgraded: download_url is not https:"), "{text}");
+    assert!(text.contains("Not upgraded: download_url is no URL of https:"), "{text}");
     assert!(
         text.contains("value=\"2.0.0\"") && text.contains("value=\"ftp://releases.example/agent\"")
     );

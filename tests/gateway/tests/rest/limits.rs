@@ -146,22 +146,68 @@ async fn connections_are_bounded_by_address() {
         let mut more = connect_from(&gateway, "127.0.0.1").await;
         assert_eq!(rest(&mut more).await, "", "closed at once");
     }
-    let served = async |address: &str| {
-        let mut stream = connect_from(&gateway, address).await;
-        let request = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        let _ = stream.write_all(request).await;
-        rest(&mut stream).await.starts_with("HTTP/1.1 200")
-    };
-    assert!(served("127.0.0.2").await, "another address has places of its own");
     let mut others = Vec::new();
     for _ in 0..3 {
         others.push(connect_from(&gateway, "127.0.0.2").await);
     }
-    eventually("all places are taken", async || (!served("127.0.0.3").await).then_some(())).await;
-    drop((held, others));
-    eventually("a place is free again", async || served("127.0.0.1").await.then_some(())).await;
+    eventually("all places are taken", async || {
+        (!serves(&gateway, "127.0.0.3").await).then_some(())
+    })
+    .await;
+    drop(others);
+    let another = async || serves(&gateway, "127.0.0.2").await.then_some(());
+    eventually("another address has places of its own", another).await;
+    drop(held);
+    eventually("a place is free again", async || serves(&gateway, "127.0.0.1").await.then_some(()))
+        .await;
     let complaints = gateway.log().iter().filter(|line| line.contains("too many")).count();
     assert!((1..=2).contains(&complaints), "{complaints} lines for one flood");
+}
+
+/// Whether `/health` answers whoever comes from this address.
+async fn serves(gateway: &Gateway, address: &str) -> bool {
+    let mut stream = connect_from(gateway, address).await;
+    let request = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let _ = stream.write_all(request).await;
+    rest(&mut stream).await.starts_with("HTTP/1.1 200")
+}
+
+#[tokio::test]
+async fn a_session_takes_a_place_as_long_as_it_lives() {
+    let gateway = Gateway::start(&["--per-address", "4", "--connections", "6"]).await;
+    let mut agents = Vec::new();
+    for n in 0..4 {
+        agents.push(Agent::start(&gateway, &n.to_string()).await);
+    }
+    sleep(Duration::from_millis(200)).await;
+    assert!(!serves(&gateway, "127.0.0.1").await, "its places are taken by agents");
+    let idle =
+        [connect_from(&gateway, "127.0.0.2").await, connect_from(&gateway, "127.0.0.2").await];
+    eventually("all are taken", async || (!serves(&gateway, "127.0.0.3").await).then_some(()))
+        .await;
+    drop(idle);
+    eventually("others have places", async || serves(&gateway, "127.0.0.3").await.then_some(()))
+        .await;
+    assert!(!serves(&gateway, "127.0.0.1").await);
+    agents.pop();
+    eventually("one is free", async || serves(&gateway, "127.0.0.1").await.then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_token_for_one_instance_has_few_sessions() {
+    let gateway = Gateway::start(&[]).await;
+    let token = gateway.folder().keys.agent(Some("web-1"));
+    let mut sessions = Vec::new();
+    for _ in 0..8 {
+        sessions.push(Agent::connect(&gateway, &token).await.expect("there is room"));
+    }
+    assert_eq!(Agent::connect(&gateway, &token).await.err(), Some(429));
+    let other = gateway.folder().keys.agent(Some("web-2"));
+    assert!(Agent::connect(&gateway, &other).await.is_ok(), "each token has its own");
+    assert!(Agent::connect(&gateway, &gateway.token).await.is_ok(), "this one is for a fleet");
+    sessions.pop();
+    let back = async || Agent::connect(&gateway, &token).await.ok();
+    drop(eventually("one has ended", back).await);
 }
 
 fn roll_back(n: u32, length: usize) -> Value {
@@ -223,12 +269,12 @@ async fn readers_of_live_events_are_bounded() {
     .await;
 }
 
-/// One agent with the largest labels, and many of them: a page ends before it is too large to hold.
+/// Many agents with the largest labels, of characters that JSON writes as six: a page ends before it is too large to hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_instances_is_bounded_in_bytes() {
     let gateway = Gateway::start(&[]).await;
     let labels: serde_json::Map<String, Value> =
-        (0..64).map(|n| (format!("{n:0>256}"), json!("v".repeat(256)))).collect();
+        (0..64).map(|n| (format!("{n:0>256}"), json!("\u{1}".repeat(256)))).collect();
     let mut agents = Vec::new();
     for n in 0..60 {
         let mut said = register(&format!("web-{n:02}"));

@@ -73,7 +73,7 @@ async fn an_agent_that_does_not_ping_is_lost() {
     assert_eq!(shown(&client).await["agent_connected"], true, "it pings every second");
     let (took, lost) = lost_after(&client, &agent).await;
     assert!((2..6).contains(&took.as_secs()), "{took:?}");
-    assert!(lost["warning"]["text"].as_str().unwrap().contains("no ping"), "{lost}");
+    assert!(lost["warning"]["text"].as_str().unwrap().contains("no frame"), "{lost}");
 }
 
 #[tokio::test]

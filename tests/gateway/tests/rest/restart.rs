@@ -4,7 +4,7 @@
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::gateway::{Folder, run};
 use crate::support::{Agent, Gateway, eventually};
@@ -48,6 +48,60 @@ async fn everything_is_there_after_a_restart() {
     let back = client.json("/api/instances/web-1").await;
     assert_eq!([&back["agent_connected"], &back["registers"]], [&json!(true), &json!(2)]);
     assert!(back["last_warning"]["cleared_at"].is_string(), "{back}");
+}
+
+/// Killed, the gateway has told nobody's loss: its next start does.
+#[tokio::test]
+async fn since_when_an_instance_is_lost_survives_every_restart() {
+    let gateway = Gateway::start(&[]).await;
+    let client = gateway.client();
+    let _agent = Agent::start(&gateway, "web-1").await;
+    let stored = async || {
+        let events = client.json("/api/instances/web-1/events?after=0").await;
+        (events["events"][0]["type"] == "connected").then_some(())
+    };
+    eventually("its register is stored", stored).await;
+    let (folder, key, token) = gateway.kill();
+    let gateway = Gateway::start_in(folder, key, token, &[]).await;
+    let warning = gateway.client().json("/api/instances/web-1").await["warning"].clone();
+    assert!(warning["text"].as_str().unwrap().contains("restarted"), "{warning}");
+    let gateway = gateway.restart().await.restart().await;
+    assert_eq!(gateway.client().json("/api/instances/web-1").await["warning"], warning);
+}
+
+#[tokio::test]
+async fn a_lost_instance_can_be_forgotten() {
+    let mut gateway = Gateway::start(&[]).await;
+    let client = gateway.client();
+    let name = "web 1";
+    let agent = Agent::start(&gateway, name).await;
+    agent.snapshot(12.5);
+    let words = |answer: &Value| answer["error"]["message"].as_str().unwrap_or_default().to_owned();
+    let answer = gateway.ask("forget web 1").await;
+    assert!(words(&answer).contains("connected"), "{answer}");
+    agent.vanish(&gateway).await;
+    let other = Agent::start(&gateway, "web-2").await;
+
+    let answer = gateway.ask("forget web 1").await;
+    assert_eq!(answer["answer"], json!({"ok": true}), "{answer}");
+    client.get("/api/instances/web%201").await.problem(404, "no-such-instance");
+    let answer = gateway.ask("forget web 1").await;
+    assert!(words(&answer).contains("no instance"), "{answer}");
+    drop(other);
+
+    let gateway = gateway.restart().await;
+    let client = gateway.client();
+    client.get("/api/instances/web%201").await.problem(404, "no-such-instance");
+    assert_eq!(client.json("/api/instances").await["instances"].as_array().unwrap().len(), 1);
+    let _again = Agent::start(&gateway, name).await;
+    let events = async || {
+        let events = client.json("/api/instances/web%201/events?after=0").await;
+        let events = events["events"].as_array().unwrap().clone();
+        (!events.is_empty()).then_some(events)
+    };
+    assert_eq!(eventually("it is there again", events).await.len(), 1, "as if for the first time");
+    let history = client.json("/api/instances/web%201/history").await;
+    assert!(history["count"].as_array().unwrap().iter().all(|count| count == 0), "{history}");
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ async fn what_an_agent_would_refuse_does_not_reach_it() {
         ("version", json!("1 2")),
         ("version", json!(1)),
         ("download_url", json!("http://192.0.2.1/agent")),
-        ("download_url", json!(format!("https://a/{}", "a".repeat(2048)))),
+        ("download_url", json!(format!("https://a/{}", "a".repeat(8192)))),
         ("checksum_sha256", json!("1")),
         ("unknown", json!(1)),
     ] {

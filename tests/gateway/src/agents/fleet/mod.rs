@@ -7,7 +7,9 @@
 //! | `Lost`       | false, if it is the newest session | `lost`                                       |
 //! | `Heard`, `Snapshot` | as it was  | none                                                        |
 //! | `Upgrade…`, `RolledBack` | as it was | the upgrade's outcome                                    |
-//! | `Restarted`  | false             | none: the gateway's own event tells it                      |
+//! | `Restarted`  | false             | none told: the gateway's own event tells it                 |
+
+mod snapshots;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use crate::agents::rpc;
 use crate::agents::snapshot::Snapshot;
 use crate::agents::upgrade::Upgrade;
 use crate::clock::Moment;
+pub use snapshots::BUDGET;
 
 /// Instances that have ever registered; one more is refused.
 pub const INSTANCES: usize = 50_000;
@@ -110,6 +113,8 @@ pub struct Loss {
 #[derive(Default)]
 pub struct Fleet {
     records: BTreeMap<InstanceId, Record>,
+    /// Of all latest snapshots.
+    snapshot_bytes: usize,
 }
 
 impl Fleet {
@@ -136,6 +141,7 @@ impl Fleet {
 
     /// What the store has kept.
     pub fn restore(&mut self, record: Record) {
+        self.snapshot_bytes += record.snapshot_bytes();
         self.records.insert(record.register.instance_id.clone(), record);
     }
 
@@ -148,11 +154,14 @@ impl Fleet {
     }
 
     pub fn forget(&mut self, id: &InstanceId) {
-        self.records.remove(id);
+        if let Some(record) = self.records.remove(id) {
+            self.snapshot_bytes -= record.snapshot_bytes();
+        }
     }
 
     /// Nothing happens to an instance that has never registered but its first register.
     pub fn apply(&mut self, id: &InstanceId, change: Change, now: Moment) -> Vec<Effect> {
+        let before = self.snapshot_bytes_of(id);
         let mut told = Vec::new();
         let mut effects = Vec::new();
         let save = match change {
@@ -166,6 +175,7 @@ impl Fleet {
                 None => false,
             },
         };
+        self.snapshot_bytes = self.snapshot_bytes - before + self.snapshot_bytes_of(id);
         effects.extend(save.then_some(Effect::Save));
         let tell = |what| Effect::Tell(Event { at: now, instance: Some(id.clone()), what });
         effects.extend(told.into_iter().map(tell));
@@ -275,11 +285,12 @@ impl Record {
                 }
             }
             Change::Restarted => {
-                if self.loss.as_ref().is_none_or(|loss| loss.cleared_at.is_some()) {
-                    let reason = "not back since the gateway was restarted".to_owned();
-                    self.loss = Some(Loss { at: now, reason, cleared_at: None });
-                }
                 self.live = None;
+                if self.loss.as_ref().is_some_and(|loss| loss.cleared_at.is_none()) {
+                    return false;
+                }
+                let reason = "not back since the gateway was restarted".to_owned();
+                self.loss = Some(Loss { at: now, reason, cleared_at: None });
             }
             // Handled by the fleet, which makes the record.
             Change::Registered { .. } => return false,

@@ -24,8 +24,8 @@ use super::register::InstanceId;
 use super::session::{Order, Reply};
 use super::tail::{Ending, Line};
 use crate::gateway::Gateway;
-pub use scan::{Needle, Scanner};
-use scan::{Scan, Seen, scan};
+pub use scan::{Needle, Scanner, scan};
+use scan::{Scan, Seen};
 
 /// How many of the last lines each step looks at. The protocol's limit is the last.
 const STEPS: [u64; 3] = [250, 1000, REACH];
@@ -63,7 +63,7 @@ pub struct Progress {
 #[derive(Debug, Serialize)]
 pub struct End {
     pub why: Why,
-    /// Of an error, what the agent said.
+    /// Of an error, what was said of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// Whether a very long line was not searched to its end.
@@ -88,7 +88,7 @@ pub enum Why {
     Error,
 }
 
-/// Dropped, it is over; its place is free once the agent has sent what it was asked for.
+/// Dropped, it is over. The agent may still send what it was asked for: nothing of that is kept.
 pub struct Search {
     gateway: Arc<Gateway>,
     id: InstanceId,
@@ -101,7 +101,7 @@ pub struct Search {
     truncated: bool,
     deadline: Instant,
     ended: bool,
-    place: Arc<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Gateway {
@@ -125,7 +125,7 @@ impl Gateway {
             truncated: false,
             deadline: Instant::now() + TIME,
             ended: false,
-            place: Arc::new(place),
+            _place: place,
         };
         search.step()?;
         Ok(search)
@@ -166,7 +166,7 @@ impl Search {
             return Ok(());
         };
         let orders = self.gateway.agents.orders(&self.id)?;
-        let (scanner, scan) = scan(self.query.needle.clone(), self.place.clone());
+        let (scanner, scan) = scan(self.query.needle.clone());
         let order = Order::Request {
             ticket: self.gateway.agents.ticket(),
             method: "logs_fetch".to_owned(),

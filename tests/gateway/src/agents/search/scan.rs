@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 
 use crate::agents::session::Outcome;
 use crate::agents::tail::{Ending, Line};
@@ -44,8 +44,6 @@ struct Shared {
     needle: Needle,
     state: Mutex<Seen>,
     changed: Notify,
-    /// Also while the agent still sends what nobody wants any more.
-    _place: Arc<OwnedSemaphorePermit>,
 }
 
 /// What has come so far.
@@ -66,9 +64,9 @@ pub struct Seen {
     unwanted: bool,
 }
 
-pub fn scan(needle: Needle, place: Arc<OwnedSemaphorePermit>) -> (Scanner, Scan) {
+pub fn scan(needle: Needle) -> (Scanner, Scan) {
     let (state, changed) = Default::default();
-    let shared = Arc::new(Shared { needle, state, changed, _place: place });
+    let shared = Arc::new(Shared { needle, state, changed });
     (Scanner(shared.clone()), Scan(shared))
 }
 

@@ -112,8 +112,7 @@ async fn the_end_says_what_was_not_searched() {
 
 #[tokio::test]
 async fn matches_take_bounded_memory() {
-    let place = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
-    let (scanner, scan) = scan(Needle::new("x", false), Arc::new(place));
+    let (scanner, scan) = scan(Needle::new("x", false));
     for _ in 0..100 {
         let text = "x".repeat(60_000);
         scanner.push(vec![Line { ts: String::new(), text, from: None }]);
@@ -144,17 +143,20 @@ async fn it_ends_with_the_session_with_an_error_and_where_nobody_answers() {
     assert!(matches!(silent.next().await, Some(Found::End(End { why: Why::Time, .. }))));
 }
 
-/// Else whoever starts and cancels many would have an agent stream all of them.
+/// Else one agent would take the search away from the whole fleet.
 #[tokio::test]
-async fn a_cancelled_search_keeps_its_place_until_the_agent_is_done() {
+async fn an_agent_that_never_answers_holds_no_place_of_a_search_that_is_over() {
     let (gateway, id, mut orders) = gateway();
-    let places = gateway.searchers.available_permits();
     let mut held = Vec::new();
-    for _ in 0..places {
+    for _ in 0..2 * gateway.searchers.available_permits() {
         drop(gateway.search(&id, query("x", false)).unwrap());
         held.push(orders.recv().await);
     }
-    assert!(matches!(gateway.search(&id, query("x", false)), Err(CallError::TooManySearches)));
-    held.pop();
-    assert!(gateway.search(&id, query("x", false)).is_ok());
+    let places = gateway.searchers.available_permits();
+    let mut late = gateway.search(&id, query("x", false)).unwrap();
+    held.push(orders.recv().await);
+    late.deadline = Instant::now();
+    let (_, _, end) = all(late).await;
+    assert_eq!(end.why, Why::Time);
+    assert_eq!(gateway.searchers.available_permits(), places);
 }

@@ -1,6 +1,7 @@
 //! What this gateway has asked of one agent and has no answer to yet.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -12,6 +13,10 @@ use crate::agents::tail::{Ending, Line, Writer};
 
 /// An agent takes 32 at once, and 8 that follow; the rest is for commands that try more.
 const LIMIT: usize = 256;
+/// Of these, searches, over or not: an agent can't be told that nobody wants their lines any more.
+const SCANS: usize = 8;
+/// The agent's own deadline is 30 s; the rest is slack for the way. A search that is over is given up then.
+const SCAN_PATIENCE: Duration = Duration::from_secs(40);
 
 pub type Outcome = Result<Value, rpc::Error>;
 
@@ -65,6 +70,12 @@ pub fn id(ticket: Ticket) -> Value {
 impl Requests {
     /// `false`: too many have no answer yet, so this one must not be sent.
     pub fn add(&mut self, ticket: Ticket, method: &str, reply: Reply) -> bool {
+        if let Reply::Scan(scanner) = &reply
+            && self.has_many_scans(Instant::now())
+        {
+            scanner.answer(Err(busy()));
+            return false;
+        }
         if self.pending.len() >= LIMIT {
             self.pending.retain(|_, pending| pending.is_wanted());
         }
@@ -82,6 +93,15 @@ impl Requests {
         let is_poll = |pending: &Pending| matches!(pending.reply, Reply::Poll);
         self.pending.retain(|_, pending| !is_poll(pending) || pending.asked > time);
         self.pending.values().any(is_poll)
+    }
+
+    fn has_many_scans(&mut self, now: Instant) -> bool {
+        let is_scan = |pending: &Pending| matches!(pending.reply, Reply::Scan(_));
+        self.pending.retain(|_, pending| {
+            let late = now.duration_since(pending.asked) > SCAN_PATIENCE;
+            !(is_scan(pending) && late) || pending.is_wanted()
+        });
+        self.pending.values().filter(|pending| is_scan(pending)).count() >= SCANS
     }
 
     pub fn has(&self, ticket: Ticket) -> bool {
@@ -144,5 +164,41 @@ impl Pending {
             Reply::Tail(writer) => !writer.reader_is_gone(),
             Reply::Scan(scanner) => scanner.is_wanted(),
         }
+    }
+}
+
+fn busy() -> rpc::Error {
+    let message = "earlier searches have no answer yet; try again later".to_owned();
+    rpc::Error { code: rpc::REFUSED, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::search::{Needle, scan};
+
+    fn needle() -> Needle {
+        Needle::new("x", false)
+    }
+
+    /// Else whoever begins and cancels many would have an agent stream all of them.
+    #[test]
+    fn searches_that_are_over_still_count_until_their_answer_is_late() {
+        let mut requests = Requests::default();
+        let (wanted, _scan) = scan(needle());
+        assert!(requests.add(0, "logs_fetch", Reply::Scan(wanted)));
+        for ticket in 1..SCANS as Ticket {
+            assert!(requests.add(ticket, "logs_fetch", Reply::Scan(scan(needle()).0)));
+        }
+        let (scanner, refused) = scan(needle());
+        assert!(!requests.add(100, "logs_fetch", Reply::Scan(scanner)));
+        let ending = refused.read(|seen| seen.ending.clone());
+        assert!(matches!(ending, Some(Ending::Refused(_))), "{ending:?}");
+        assert!(requests.add(101, "metrics_collect", Reply::Poll), "other requests have room");
+
+        let later = Instant::now() + SCAN_PATIENCE * 2;
+        assert!(!requests.has_many_scans(later));
+        assert!(requests.has(0), "it is wanted");
+        assert!(!requests.has(1) && requests.has(101));
     }
 }

@@ -3,30 +3,26 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::recent::{self, Minute};
-use super::{Cell, Step, blocks};
-use crate::agents::snapshot::Point;
+use super::minutes::{self, Minutes};
+use super::{Cell, Hour, Step, blocks, recent};
 use crate::clock::Moment;
 use crate::store::error::Result;
 use crate::store::instances::Number;
 
-const MINUTES: i64 = 60;
 /// A second; 10,000 take eight minutes.
 const INSTANCES_AT_ONCE: i64 = 20;
 /// After its end, for snapshots that are still on their way to the disk.
 const SLACK_SECS: i64 = 60;
 
-/// Hours since 1970.
-type Hour = i64;
-
-#[derive(Default)]
+/// Where it stands, once that is committed.
+#[derive(Clone, Copy, Default)]
 pub struct Folding {
     /// The hour that is being folded, and the last instance that is done.
     current: Option<(Hour, Number)>,
 }
 
 impl Folding {
-    /// Does a little, in the caller's transaction.
+    /// Does a little, in the caller's transaction. If that fails, the caller goes on with this as it was.
     pub fn go_on(&mut self, connection: &Connection, now: Moment) -> Result<()> {
         let over = (now.secs() - SLACK_SECS).div_euclid(Step::Hour.secs());
         // Marked in the future: the clock has jumped back, and what comes now must be kept.
@@ -35,10 +31,10 @@ impl Folding {
             Some(hour) => hour,
             None => mark(connection, over)?,
         };
-        recent::delete_one_before(connection, folded * MINUTES)?;
+        recent::delete_one_before(connection, folded * minutes::IN_HOUR)?;
         if self.current.is_none() {
-            let next = recent::first_from(connection, folded * MINUTES)?;
-            let next = next.map_or(over, |minute| minute.div_euclid(MINUTES).min(over));
+            let next = recent::first_from(connection, folded * minutes::IN_HOUR)?;
+            let next = next.map_or(over, |minute| minute.div_euclid(minutes::IN_HOUR).min(over));
             if next > folded {
                 mark(connection, next)?;
             }
@@ -91,29 +87,21 @@ fn fold_some(
     }
 }
 
-/// One instance's hour. Done again, it has the same result.
+/// One instance's hour. Done again, it has the same result, and nothing that was known before is lost.
 fn fold(connection: &Connection, no: Number, hour: Hour) -> Result<()> {
-    let first = hour * MINUTES;
-    let mut points: Vec<(Minute, Point)> = Vec::new();
-    for minute in first..first + MINUTES {
-        points.extend(recent::get(connection, no, minute)?.map(|point| (minute, point)));
-    }
-    if points.is_empty() {
+    let Some(minutes) = Minutes::load(connection, no, hour)? else {
         return Ok(());
-    }
+    };
     for step in Step::ALL {
-        let of_step = |minute: Minute| (minute * Step::Minute.secs()).div_euclid(step.secs());
-        let block = of_step(first).div_euclid(step.block_len());
+        let block = (hour * Step::Hour.secs()).div_euclid(step.secs() * step.block_len());
         let mut cells = blocks::load(connection, no, step, block)?;
-        for index in of_step(first)..=of_step(first + MINUTES - 1) {
-            let of_index = points.iter().filter(|(minute, _)| of_step(*minute) == index);
-            let of_index: Vec<Point> = of_index.map(|(_, point)| *point).collect();
+        for (index, cell) in minutes.cells(step) {
             let place = usize::try_from(index.rem_euclid(step.block_len())).unwrap_or(0);
             if cells.len() <= place {
                 cells.resize(place + 1, Cell::default());
             }
-            if let Some(cell) = cells.get_mut(place) {
-                *cell = Cell::fold(&of_index);
+            if let Some(known) = cells.get_mut(place) {
+                known.renew(cell);
             }
         }
         blocks::save(connection, no, step, block, &cells)?;

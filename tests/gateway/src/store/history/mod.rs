@@ -9,6 +9,7 @@
 
 mod blocks;
 mod fold;
+mod minutes;
 mod read;
 mod recent;
 
@@ -20,9 +21,12 @@ use crate::clock::Moment;
 
 pub use fold::Folding;
 pub use read::{Range, gap, read};
-pub use recent::insert;
+pub use recent::{delete_of_nobody, insert};
 
 pub const METRICS: usize = Point::NAMES.len();
+
+/// Hours since 1970.
+type Hour = i64;
 
 /// From point to point.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
@@ -85,6 +89,14 @@ impl Cell {
     pub fn of(point: Point) -> Cell {
         let spread = |value| Spread { min: value, max: value, mean: value };
         Cell { count: 1, metrics: point.values.map(|value| value.map(spread)) }
+    }
+
+    /// Puts a newer one in its place, unless that stands for fewer snapshots: of a time long ago the
+    /// minutes are not kept, so what is folded of it anew may be only a part.
+    pub fn renew(&mut self, newer: Cell) {
+        if newer.count >= self.count {
+            *self = newer;
+        }
     }
 
     /// What the points of a step amount to.

@@ -1,9 +1,11 @@
 //! A stretch of one instance's history: the blocks, and what is not folded yet.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::Connection;
 
-use super::{Cell, History, Step, blocks, fold, recent};
-use crate::agents::snapshot::Point;
+use super::minutes::Minutes;
+use super::{Cell, History, Hour, Step, blocks, fold};
 use crate::clock::Moment;
 use crate::store::error::Result;
 use crate::store::instances::Number;
@@ -29,6 +31,14 @@ impl Range {
         self.from.secs().div_euclid(secs)..Moment::from_millis(end).secs().div_euclid(secs)
     }
 
+    /// The hours of which there may be rows: nothing has come yet of those after `now`.
+    pub(super) fn not_folded(self, folded_before: Hour, now: Moment) -> RangeInclusive<Hour> {
+        let indexes = self.indexes();
+        let hour = |index: i64| (index * self.step.secs()).div_euclid(Step::Hour.secs());
+        let last = hour(indexes.end - 1).min(now.secs().div_euclid(Step::Hour.secs()));
+        hour(indexes.start).max(folded_before)..=last
+    }
+
     fn start(self) -> Moment {
         Moment::from_secs(self.indexes().start * self.step.secs())
     }
@@ -52,8 +62,8 @@ pub fn read(connection: &Connection, no: Number, range: Range) -> Result<History
     }
     let mut put = |index: i64, cell: Cell| {
         let place = usize::try_from(index - indexes.start).ok();
-        if let Some(place) = place.and_then(|place| cells.get_mut(place)) {
-            *place = cell;
+        if let Some(known) = place.and_then(|place| cells.get_mut(place)) {
+            known.renew(cell);
         }
     };
 
@@ -63,15 +73,10 @@ pub fn read(connection: &Connection, no: Number, range: Range) -> Result<History
         (block * block_len..).zip(cells).for_each(|(index, cell)| put(index, cell));
     }
 
-    let minutes_each = step.secs() / Step::Minute.secs();
-    let folded = fold::folded_before(connection)?.unwrap_or(0) * Step::Hour.secs() / step.secs();
-    for index in indexes.start.max(folded)..indexes.end {
-        let mut points: Vec<Point> = Vec::new();
-        for minute in index * minutes_each..(index + 1) * minutes_each {
-            points.extend(recent::get(connection, no, minute)?);
-        }
-        if !points.is_empty() {
-            put(index, Cell::fold(&points));
+    let folded = fold::folded_before(connection)?.unwrap_or(0);
+    for hour in range.not_folded(folded, Moment::now()) {
+        if let Some(minutes) = Minutes::load(connection, no, hour)? {
+            minutes.cells(step).for_each(|(index, cell)| put(index, cell));
         }
     }
     Ok(History::of(step, start, &cells))

@@ -46,3 +46,10 @@ pub fn delete_one_before(connection: &Connection, minute: Minute) -> Result<()> 
     delete.execute([minute])?;
     Ok(())
 }
+
+/// The rows of instances that are forgotten: their numbers may become others'.
+pub fn delete_of_nobody(connection: &Connection) -> Result<()> {
+    connection
+        .execute("DELETE FROM recent WHERE instance NOT IN (SELECT no FROM instances)", [])?;
+    Ok(())
+}

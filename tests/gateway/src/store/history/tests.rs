@@ -144,6 +144,80 @@ fn after_a_clock_that_was_wrong_history_goes_on() {
     assert_eq!(read_all(&connection, Step::Hour, START, START + 3600).count, [60]);
 }
 
+/// Of each hour that it does read, it asks for sixty rows.
+#[test]
+fn nothing_is_looked_for_in_the_future() {
+    let (now, hour) = (Moment::from_secs(START + 1800), START / 3600);
+    let range = |from, to| Range::new(Step::Hour, Moment::from_secs(from), Moment::from_secs(to));
+    let of = |range: Range| range.not_folded(hour - 1, now).collect::<Vec<_>>();
+    assert_eq!(of(range(START - DAY, START + 1800)), [hour - 1, hour]);
+    assert_eq!(of(range(START - DAY, START + DAY)), [hour - 1, hour]);
+    assert!(of(range(START + 1000 * DAY, START + 1030 * DAY)).is_empty());
+}
+
+const NEW: Point = Point { values: [Some(1234), None, None, Some(1)] };
+
+/// Ten minutes anew, somewhere within the second hour: the clock is there again.
+fn ten_minutes_again(connection: &mut Connection) {
+    Folding::default().go_on(connection, Moment::from_secs(START + 3600 + 60)).unwrap();
+    let transaction = connection.transaction().unwrap();
+    for minute in 20..30 {
+        let at = Moment::from_secs(START + 3600 + minute * 60);
+        insert(&transaction, 1, at, if minute == 25 { Point::default() } else { NEW }).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn a_clock_that_is_set_back_takes_nothing_away() {
+    let mut connection = database(1);
+    Folding::default().go_on(&connection, Moment::from_secs(START)).unwrap();
+    let end = START + 3 * 3600;
+    fill(&mut connection, 1, START..end, |minute| minute % 60 == 7);
+    fold_all(&connection, end + 60);
+    let read =
+        |connection: &Connection| Step::ALL.map(|step| read_all(connection, step, START, end));
+    let [minutes, tens, hours] = read(&connection);
+
+    ten_minutes_again(&mut connection);
+    let again = read(&connection);
+    fold_all(&connection, START + 2 * 3600 + 60);
+    assert_eq!(read(&connection), again, "it reads the same before and after it is folded");
+    let counts = |history: &History| history.count.clone();
+    let known = [&minutes, &tens, &hours].map(counts);
+    assert_eq!(again.each_ref().map(counts), known, "a gap stays one, and there is none more");
+
+    let cpu = |history: &History, index: usize| history.cpu_pct.mean[index];
+    let [new_minutes, new_tens, new_hours] = &again;
+    for index in 0..180 {
+        let expected = match index {
+            80..=84 | 86..=89 => Some(123.4),
+            _ => cpu(&minutes, index),
+        };
+        assert_eq!(cpu(new_minutes, index), expected, "minute {index}");
+    }
+    assert_eq!(cpu(new_tens, 7), cpu(&tens, 7));
+    assert_ne!(cpu(new_tens, 8), cpu(&tens, 8));
+    assert_eq!(new_hours.cpu_pct.max.as_ref().unwrap()[1], Some(123.4));
+}
+
+/// Of a time whose minutes are not kept any more, the fuller of two points stays.
+#[test]
+fn a_clock_that_is_set_back_by_days_takes_nothing_away() {
+    let mut connection = database(1);
+    Folding::default().go_on(&connection, Moment::from_secs(START)).unwrap();
+    let later = START + 3 * DAY;
+    fill(&mut connection, 1, START..START + 2 * 3600, |_| false);
+    fill(&mut connection, 1, later..later + 3600, |_| false);
+    fold_all(&connection, later + 3600 + 60);
+    let read = |connection: &Connection| read_all(connection, Step::Hour, START, START + 2 * 3600);
+    let before = read(&connection);
+    assert_eq!(before.count, [60, 60]);
+    ten_minutes_again(&mut connection);
+    fold_all(&connection, START + 2 * 3600 + 60);
+    assert_eq!(read(&connection), before);
+}
+
 /// 30 days and some of full history of a few instances, as it grows, an hour at a time.
 #[test]
 fn an_instance_takes_at_most_90_kb() {

@@ -1,7 +1,7 @@
 //! The real `gateway`, in a scratch folder and on a free port. It ends with the test, however that ends:
 //! its standard input closes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub struct Gateway {
     folder: Folder,
     arguments: Vec<String>,
     log: Arc<Mutex<Vec<String>>>,
+    /// How many it was given.
+    commands: u64,
     /// `http://…`.
     pub api: String,
     /// An API key with all scopes.
@@ -73,7 +75,8 @@ impl Gateway {
             arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut command = Command::new(BINARY);
         let (child, log) = spawn(with_arguments(&mut command, &folder, &arguments));
-        let mut gateway = Gateway { child, folder, arguments, log, api: String::new(), key, token };
+        let mut gateway =
+            Gateway { child, folder, arguments, log, commands: 0, api: String::new(), key, token };
         gateway.api = gateway.listening().await;
         gateway
     }
@@ -84,7 +87,8 @@ impl Gateway {
         command.args(["-c", script, "sh", BINARY]);
         let (child, log) = spawn(with_arguments(&mut command, &folder, &[]));
         let arguments = Vec::new();
-        let mut gateway = Gateway { child, folder, arguments, log, api: String::new(), key, token };
+        let mut gateway =
+            Gateway { child, folder, arguments, log, commands: 0, api: String::new(), key, token };
         gateway.api = gateway.listening().await;
         gateway
     }
@@ -128,6 +132,15 @@ impl Gateway {
         self.child.kill().expect("it is a child of ours");
         self.child.wait().expect("it is a child of ours");
         (self.folder.clone(), self.key.clone(), self.token.clone())
+    }
+
+    /// The whole answer to a line on standard input.
+    pub async fn ask(&mut self, line: &str) -> Value {
+        self.commands += 1;
+        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{line}").expect("it reads");
+        let answer = self.logged(&[&format!("\"command\":{},", self.commands)]).await;
+        serde_json::from_str(&answer).expect("it prints JSON")
     }
 
     /// In good order; the time that it took.
