@@ -191,9 +191,6 @@ class Leader {
       this.settle([]);
     } else if (event.name === "lines" && event.data.lines.length > 0) {
       this.seen.set(event.topic, event.data.lines[event.data.lines.length - 1].ts);
-    } else if (event.name === "end") {
-      this.asked.delete(event.topic);
-      this.tabs.forEach((topics) => topics.delete(event.topic));
     }
     this.pass(event);
   }
@@ -202,6 +199,11 @@ class Leader {
     const others = [...this.tabs].some(([name, topics]) => name !== tab && topics.has(event.topic));
     if (others || !event.topic.includes(":")) {
       channel.postMessage({ kind: "event", event });
+    }
+    // Once it is known who has to hear of the end, and before anyone hears of it and asks again.
+    if (event.name === "end") {
+      this.asked.delete(event.topic);
+      this.tabs.forEach((topics) => topics.delete(event.topic));
     }
     deliver(event);
   }
@@ -259,10 +261,7 @@ class Leader {
     } else if (!response.ok) {
       const problem = await response.json().catch(() => ({}));
       const data = { ended: "error", detail: problem.detail ?? `status ${response.status}` };
-      add.forEach(({ topic }) => {
-        this.asked.delete(topic);
-        this.pass({ name: "end", topic, data });
-      });
+      add.forEach(({ topic }) => this.pass({ name: "end", topic, data }));
     }
   }
 }
