@@ -23,6 +23,8 @@ const channel = navigator.locks ? new BroadcastChannel(NAME) : { postMessage() {
 const subscriptions = new Map();
 let lastId = null;
 let leader = null;
+// Whether this tab has its own lock, by which the leader knows that it is there.
+let isHere = false;
 
 export function subscribe(topic, handler, { lines, since } = {}) {
   let subscription = subscriptions.get(topic);
@@ -54,7 +56,7 @@ function tellLeader(fresh) {
   const wants = { kind: "wants", tab, topics, fresh };
   if (leader) {
     leader.wanted(wants);
-  } else {
+  } else if (isHere) {
     channel.postMessage(wants);
   }
 }
@@ -276,8 +278,12 @@ function lead() {
 }
 
 if (navigator.locks) {
-  // Held for as long as this tab lives.
-  navigator.locks.request(`${NAME}-${tab}`, () => new Promise(() => {}));
+  // Held for as long as this tab lives. What it has asked for before waits for it.
+  navigator.locks.request(`${NAME}-${tab}`, () => {
+    isHere = true;
+    tellLeader([...subscriptions.keys()]);
+    return new Promise(() => {});
+  });
   navigator.locks.request(NAME, () => lead());
 } else {
   lead();

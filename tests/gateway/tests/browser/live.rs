@@ -83,6 +83,28 @@ async fn seven_tabs_work_and_share_one_stream() {
     .await;
 }
 
+/// Browsers grant locks in their own time. The tab that reads takes one whose lock is free for closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tab_that_gets_its_lock_late_is_not_taken_for_closed() {
+    world(async |world| {
+        let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
+        agent.set_log("web", vec![log_line(0, "line 0", false)]).await;
+        world.sign_in().await;
+        wait_for_stream(world, STREAM).await;
+        world.new_tab().await;
+        let late = "const { request } = LockManager.prototype;
+            LockManager.prototype.request = function (...all) {
+                return new Promise((done) => setTimeout(done, 500)).then(() => request.apply(this, all));
+            };";
+        world.cdp("Page.addScriptToEvaluateOnNewDocument", json!({"source": late})).await;
+        world.open("/instances/vmkit-test-1/logs/web").await;
+        world.wait_for_text("line 0").await;
+        agent.write("web", vec![log_line(1, "line 1", false)]).await;
+        world.wait_for_text("line 1").await;
+    })
+    .await;
+}
+
 /// The overview, which was there first, reads the stream for both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_log_reaches_a_tab_that_another_tab_reads_for() {
