@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, PATIENCE, eventually, register};
+use crate::support::{Gateway, PATIENCE, eventually, register, scratch};
 
 struct Stream {
     bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
@@ -152,6 +152,22 @@ async fn lines_of_containers_come_by_the_same_stream() {
     assert_eq!(stream.change(&gateway, &cookie, json!({"remove": [topic]})).await, 204);
     let cancel = agent.asked("logs_cancel").await;
     assert_eq!(cancel["params"]["id"], request["id"]);
+}
+
+/// Another tab asks for the same instance meanwhile.
+#[tokio::test]
+async fn a_change_is_told_also_where_its_topic_is_asked_for_again() {
+    let gateway = Gateway::start_in(scratch(), &["--plain", "--poll", "0"]);
+    let cookie = gateway.sign_in(&gateway.keys.api("read")).await;
+    let mut agent = gateway.connect(register("web-1")).await;
+    let mut stream = Stream::open(&gateway, &cookie, None).await;
+    let add = json!({"add": [{"topic": "instance:web-1"}]});
+    assert_eq!(stream.change(&gateway, &cookie, add.clone()).await, 204);
+    agent.tell("health_snapshot", json!({"cpu_pct": 1})).await;
+    // It is to be told within a second. That it has happened is known sooner.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(stream.change(&gateway, &cookie, add).await, 204);
+    stream.until(is("changed", "instance:web-1")).await;
 }
 
 #[tokio::test]

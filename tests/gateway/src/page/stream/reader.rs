@@ -120,7 +120,8 @@ impl Reader {
                 if self.instances.len() >= INSTANCES && !self.instances.contains_key(&id) {
                     return self.end(&name, &format!("over {INSTANCES} instances on one stream"));
                 }
-                self.instances.insert(id, Pace::new());
+                // Another tab may have asked for it before, and a change may wait to be told.
+                self.instances.entry(id).or_insert_with(Pace::new);
             }
             Change::Add(name, Topic::Logs(id, query)) => self.follow(name, &id, query),
             Change::Remove(name) => {
