@@ -23,10 +23,10 @@ impl Session {
         &mut self,
         received: Option<Result<Message, axum::Error>>,
     ) -> Result<(), End> {
-        if let Some(instance) = &self.instance {
-            self.gateway.agents.apply(instance, Change::Heard { session: self.number });
+        // An end or an error comes from the network as well as from the agent.
+        if matches!(received, Some(Ok(_))) {
+            self.heard();
         }
-        self.last_frame = Instant::now();
         match received {
             None => Err(End::Gone("the connection ended without a close".to_owned())),
             Some(Err(error)) => Err(End::Gone(error.to_string())),
@@ -48,6 +48,13 @@ impl Session {
                 None => "closed by the agent without a code".to_owned(),
             })),
         }
+    }
+
+    fn heard(&mut self) {
+        if let Some(instance) = &self.instance {
+            self.gateway.agents.apply(instance, Change::Heard { session: self.number });
+        }
+        self.last_frame = Instant::now();
     }
 
     async fn message(&mut self, text: &str) -> Result<(), End> {
