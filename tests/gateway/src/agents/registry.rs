@@ -13,7 +13,6 @@ use super::calls::{CallError, UpgradeOrder};
 use super::fleet::{Change, Effect, Fleet, Record, SessionNumber};
 use super::register::{InstanceId, Register};
 use super::session::{Order, Ticket};
-use super::snapshot::Snapshot;
 use super::upgrade::Upgrade;
 use crate::clock::Moment;
 use crate::output;
@@ -42,13 +41,22 @@ pub struct Registry {
 #[derive(Default)]
 struct State {
     fleet: Fleet,
-    links: HashMap<SessionNumber, mpsc::Sender<Order>>,
+    links: HashMap<SessionNumber, Link>,
+}
+
+/// A way to a session.
+struct Link {
+    orders: mpsc::Sender<Order>,
+    replaced: watch::Sender<String>,
 }
 
 /// A session's place. It is freed by [`Registry::ended`].
 pub struct Admitted {
     pub number: SessionNumber,
     pub orders: mpsc::Receiver<Order>,
+    /// Changes, once at most, when the session has to close with [`DOUBLED`]; the reason. No order, for
+    /// which there may be no place.
+    pub replaced: watch::Receiver<String>,
 }
 
 /// Why an order did not reach an agent.
@@ -88,8 +96,10 @@ impl Registry {
     pub fn admit(&self) -> Admitted {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, orders) = mpsc::channel(ORDERS);
-        self.state.lock().links.insert(number, sender);
-        Admitted { number, orders }
+        let (replace, replaced) = watch::channel(String::new());
+        let link = Link { orders: sender, replaced: replace };
+        self.state.lock().links.insert(number, link);
+        Admitted { number, orders, replaced }
     }
 
     /// Of a new request.
@@ -122,9 +132,7 @@ impl Registry {
     }
 
     pub fn apply(&self, id: &InstanceId, change: Change) {
-        let heard = matches!(change, Change::Heard { .. });
-        self.carry_out(&mut self.state.lock(), id, change);
-        if !heard {
+        if self.carry_out(&mut self.state.lock(), id, change) {
             self.tell(id, false);
         }
     }
@@ -148,12 +156,6 @@ impl Registry {
         drop(state);
         self.tell(id, false);
         asked.ok_or(CallError::Unknown)
-    }
-
-    pub fn snapshot(&self, id: &InstanceId, snapshot: Snapshot) {
-        let snapshot = std::sync::Arc::new(snapshot);
-        self.store.snapshot(id.clone(), snapshot.clone());
-        self.apply(id, Change::Snapshot(snapshot));
     }
 
     /// Session `number` is over. Said once, whoever notices first.
@@ -221,8 +223,8 @@ impl Registry {
         let state = self.state.lock();
         let record = state.fleet.get(id).ok_or(Unreachable::Unknown)?;
         let number = record.live.ok_or(Unreachable::NotConnected)?.session;
-        let orders = state.links.get(&number).ok_or(Unreachable::NotConnected)?;
-        Ok((number, orders.clone()))
+        let link = state.links.get(&number).ok_or(Unreachable::NotConnected)?;
+        Ok((number, link.orders.clone()))
     }
 
     fn lost(&self, number: SessionNumber, id: Option<&InstanceId>, reason: &str) {
@@ -250,6 +252,7 @@ impl Registry {
             match effect {
                 Effect::Close(number) => replaced(state, number, id),
                 Effect::Tell(event) => events.push(event),
+                Effect::KeepSnapshot(snapshot) => self.store.snapshot(id.clone(), snapshot),
                 Effect::Save => save = true,
             }
         }
@@ -269,7 +272,30 @@ impl Registry {
 fn replaced(state: &mut State, number: SessionNumber, id: &InstanceId) {
     let reason = format!("another session has registered as {id}");
     output::event("disconnected", json!({"instance": id, "session": number, "reason": reason}));
-    if let Some(orders) = state.links.get(&number) {
-        let _ = orders.try_send(Order::Close(DOUBLED, reason));
+    if let Some(link) = state.links.get(&number) {
+        link.replaced.send_replace(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As of an agent that has read nothing for a while.
+    #[test]
+    fn a_replaced_session_is_told_however_many_orders_wait_for_it() {
+        let (store, kept) = Store::open(None).unwrap();
+        let registry = Registry::new(store, kept);
+        let register = json!({"version": "1.0.0", "instance_id": "web-1", "ip": "192.0.2.1",
+                              "os": "linux", "arch": "amd64"});
+        let register = Register::read(register).unwrap();
+        let id = register.instance_id.clone();
+        let (older, newer) = (registry.admit(), registry.admit());
+        registry.registered(older.number, register.clone()).unwrap();
+        while registry.order(&id, Order::Send(String::new())).is_ok() {}
+        assert_eq!(*older.replaced.borrow(), "");
+        registry.registered(newer.number, register).unwrap();
+        assert_eq!(*older.replaced.borrow(), "another session has registered as web-1");
+        assert_eq!(*newer.replaced.borrow(), "");
     }
 }

@@ -5,7 +5,8 @@
 //! |--------------|-------------------|-------------------------------------------------------------|
 //! | `Registered` | true              | an older session is closed; `connected`, and what `register` tells of upgrades |
 //! | `Lost`       | false, if it is the newest session | `lost`                                       |
-//! | `Heard`, `Snapshot` | as it was  | none                                                        |
+//! | `Heard`      | as it was         | none                                                        |
+//! | `Snapshot`   | as it was         | it is kept                                                  |
 //! | `Upgrade…`, `RolledBack` | as it was | the upgrade's outcome                                    |
 //! | `Restarted`  | false             | none: the gateway's own event tells it                      |
 
@@ -44,13 +45,17 @@ pub enum Change {
     Heard {
         session: SessionNumber,
     },
-    Snapshot(Arc<Snapshot>),
+    Snapshot {
+        session: SessionNumber,
+        snapshot: Arc<Snapshot>,
+    },
     UpgradeAsked {
         version: String,
         checksum_sha256: String,
         by: String,
     },
     UpgradeProgress {
+        session: SessionNumber,
         bytes: u64,
         total: Option<u64>,
     },
@@ -59,7 +64,10 @@ pub enum Change {
     UpgradeOverdue {
         requested_at: Moment,
     },
-    RolledBack(RollBack),
+    RolledBack {
+        session: SessionNumber,
+        roll_back: RollBack,
+    },
     /// The gateway has started again, so nobody is connected.
     Restarted,
 }
@@ -69,6 +77,8 @@ pub enum Effect {
     /// Another session has registered under the same id: close this one with 4409.
     Close(SessionNumber),
     Tell(Event),
+    /// Part of the history from now on.
+    KeepSnapshot(Arc<Snapshot>),
     /// The record has changed: keep it.
     Save,
 }
@@ -151,10 +161,16 @@ impl Fleet {
         self.records.remove(id);
     }
 
-    /// Nothing happens to an instance that has never registered but its first register.
+    /// Nothing happens to an instance that has never registered but its first register. What a session
+    /// tells counts as long as it is the newest.
     pub fn apply(&mut self, id: &InstanceId, change: Change, now: Moment) -> Vec<Effect> {
         let mut told = Vec::new();
         let mut effects = Vec::new();
+        if let Change::Snapshot { session, snapshot } = &change
+            && self.get(id).is_some_and(|record| record.is_session(*session))
+        {
+            effects.push(Effect::KeepSnapshot(snapshot.clone()));
+        }
         let save = match change {
             Change::Registered { session, register } => {
                 let older = self.registered(session, *register, now, &mut told);
@@ -240,13 +256,19 @@ impl Record {
     fn apply(&mut self, change: Change, now: Moment, told: &mut Vec<What>) -> bool {
         match change {
             Change::Lost { session, reason } => return self.lost(session, reason, now, told),
-            Change::Heard { session } => {
-                if self.is_session(session) {
-                    self.last_seen = now;
-                }
+            Change::Heard { session }
+            | Change::Snapshot { session, .. }
+            | Change::UpgradeProgress { session, .. }
+            | Change::RolledBack { session, .. }
+                if !self.is_session(session) =>
+            {
                 return false;
             }
-            Change::Snapshot(snapshot) => {
+            Change::Heard { .. } => {
+                self.last_seen = now;
+                return false;
+            }
+            Change::Snapshot { snapshot, .. } => {
                 self.snapshot = Some(snapshot);
                 return false;
             }
@@ -254,22 +276,21 @@ impl Record {
                 told.push(What::UpgradeRequested { version: version.clone(), by: by.clone() });
                 self.upgrade = Some(Upgrade::asked(version, checksum_sha256, by, now));
             }
-            Change::UpgradeProgress { bytes, total } => {
+            Change::UpgradeProgress { bytes, total, .. } => {
                 if let Some(upgrade) = &mut self.upgrade {
                     upgrade.progressed(bytes, total, now);
                 }
             }
             Change::UpgradeAnswered(outcome) => {
-                told.extend(
-                    self.upgrade.as_mut().and_then(|upgrade| upgrade.answered(outcome, now)),
-                );
+                let upgrade = self.upgrade.as_mut();
+                told.extend(upgrade.and_then(|upgrade| upgrade.answered(outcome, now)));
             }
             Change::UpgradeOverdue { requested_at } => {
                 let upgrade = self.upgrade.as_mut();
                 let same = upgrade.filter(|upgrade| upgrade.requested_at == requested_at);
                 told.extend(same.and_then(|upgrade| upgrade.overdue(now)));
             }
-            Change::RolledBack(roll_back) => {
+            Change::RolledBack { roll_back, .. } => {
                 if !self.was_told_at_register(&roll_back) {
                     self.given_up(roll_back, now, told);
                 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 use super::fleet::SessionNumber;
 use super::poll;
 use super::register::InstanceId;
-use super::registry::Admitted;
+use super::registry::{Admitted, DOUBLED};
 use super::rpc;
 use crate::access::agent::AgentIdentity;
 use crate::gateway::Gateway;
@@ -106,6 +106,9 @@ pub async fn run(
         let step = tokio::select! {
             received = session.socket.recv(), if loud => session.receive(received).await,
             Some(order) = admitted.orders.recv() => session.obey(order).await,
+            Ok(()) = admitted.replaced.changed() => {
+                Err(End::Close(DOUBLED, admitted.replaced.borrow().clone()))
+            }
             () = at(session.poll), if loud => session.poll().await,
             () = tick(&mut ping), if loud => session.ping(None).await,
             () = sleep_until(due), if loud => Err(End::Drop(overdue.to_owned())),
