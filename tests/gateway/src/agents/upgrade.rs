@@ -3,7 +3,7 @@
 //! ```text
 //! asked -> downloading -> restarting -> confirmed       by the register with the new version
 //!   |          |              |-------> rolled_back     told by the agent, now or at a later register
-//!   '----------'--------------'-------> failed          refused, or neither within its time
+//!   '----------'--------------'-------> failed          not sent, refused, or neither within its time
 //! ```
 //! The agent goes on with an upgrade whose session ends, so a lost session changes nothing here.
 
@@ -100,6 +100,13 @@ impl Upgrade {
             let (cause, reason) = (roll_back.cause.clone(), roll_back.reason.clone());
             self.go_to(Stage::RolledBack { cause, reason }, now);
         }
+    }
+
+    /// The agent has not been asked, and will not be.
+    pub fn unsent(&mut self, now: Moment) -> Option<What> {
+        let why =
+            "the order was not sent: the agent's session ended, or the agent owed too many answers";
+        self.is_going_on().then(|| self.fail(None, why.to_owned(), now))
     }
 
     pub fn overdue(&mut self, now: Moment) -> Option<What> {

@@ -60,7 +60,11 @@ pub enum Change {
         total: Option<u64>,
     },
     UpgradeAnswered(Result<(), rpc::Error>),
-    /// Of the upgrade that was asked for at this time.
+    /// Of the upgrade that was asked for at this time: its order did not leave the gateway.
+    UpgradeUnsent {
+        requested_at: Moment,
+    },
+    /// The same, of one that has no outcome in its time.
     UpgradeOverdue {
         requested_at: Moment,
     },
@@ -285,10 +289,11 @@ impl Record {
                 let upgrade = self.upgrade.as_mut();
                 told.extend(upgrade.and_then(|upgrade| upgrade.answered(outcome, now)));
             }
+            Change::UpgradeUnsent { requested_at } => {
+                told.extend(self.asked_at(requested_at).and_then(|upgrade| upgrade.unsent(now)));
+            }
             Change::UpgradeOverdue { requested_at } => {
-                let upgrade = self.upgrade.as_mut();
-                let same = upgrade.filter(|upgrade| upgrade.requested_at == requested_at);
-                told.extend(same.and_then(|upgrade| upgrade.overdue(now)));
+                told.extend(self.asked_at(requested_at).and_then(|upgrade| upgrade.overdue(now)));
             }
             Change::RolledBack { roll_back, .. } => {
                 if !self.was_told_at_register(&roll_back) {
@@ -322,6 +327,10 @@ impl Record {
             told.push(What::Lost { reason });
         }
         newest
+    }
+
+    fn asked_at(&mut self, time: Moment) -> Option<&mut Upgrade> {
+        self.upgrade.as_mut().filter(|upgrade| upgrade.requested_at == time)
     }
 
     fn is_session(&self, session: SessionNumber) -> bool {

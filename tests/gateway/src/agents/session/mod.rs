@@ -44,6 +44,13 @@ pub enum Order {
         params: Value,
         reply: Reply,
     },
+    Upgrade {
+        ticket: Ticket,
+        params: Value,
+        /// Told when the agent has been asked. Dropped, it has not been, and will not be.
+        sent: oneshot::Sender<()>,
+        respond: oneshot::Sender<Outcome>,
+    },
     /// Nobody wants the lines of this request any more.
     Cancel(Ticket),
     /// A text message as it is, JSON or not.
@@ -176,7 +183,14 @@ impl Session {
     async fn obey(&mut self, order: Order) -> Result<(), End> {
         match order {
             Order::Request { ticket, method, params, reply } => {
-                self.request(ticket, &method, params, reply).await
+                self.request(ticket, &method, params, reply).await.map(drop)
+            }
+            Order::Upgrade { ticket, params, sent, respond } => {
+                let reply = Reply::Once(respond);
+                if self.request(ticket, "agent_upgrade", params, reply).await? {
+                    let _ = sent.send(());
+                }
+                Ok(())
             }
             Order::Cancel(ticket) => self.cancel(ticket).await,
             Order::Send(text) => self.send(Message::text(text)).await,
@@ -186,18 +200,20 @@ impl Session {
         }
     }
 
+    /// Whether it was sent. An end says that it was not: the kernel has not taken all of it.
     async fn request(
         &mut self,
         ticket: Ticket,
         method: &str,
         params: Value,
         reply: Reply,
-    ) -> Result<(), End> {
+    ) -> Result<bool, End> {
         // Where too many wait already, the one who asked sees its reply dropped.
-        match self.requests.add(ticket, method, reply) {
-            true => self.send(Message::text(rpc::request(&id(ticket), method, &params))).await,
-            false => Ok(()),
+        let is_sent = self.requests.add(ticket, method, reply);
+        if is_sent {
+            self.send(Message::text(rpc::request(&id(ticket), method, &params))).await?;
         }
+        Ok(is_sent)
     }
 
     async fn poll(&mut self) -> Result<(), End> {
@@ -209,7 +225,7 @@ impl Session {
             return Ok(());
         }
         let ticket = self.gateway.agents.ticket();
-        self.request(ticket, "metrics_collect", json!({}), Reply::Poll).await
+        self.request(ticket, "metrics_collect", json!({}), Reply::Poll).await.map(drop)
     }
 
     async fn cancel(&mut self, ticket: Ticket) -> Result<(), End> {
@@ -218,7 +234,8 @@ impl Session {
         }
         let own = self.gateway.agents.ticket();
         let (respond, _) = oneshot::channel();
-        self.request(own, "logs_cancel", json!({"id": id(ticket)}), Reply::Once(respond)).await
+        let params = json!({"id": id(ticket)});
+        self.request(own, "logs_cancel", params, Reply::Once(respond)).await.map(drop)
     }
 
     async fn ping(&mut self, respond: Option<oneshot::Sender<Duration>>) -> Result<(), End> {

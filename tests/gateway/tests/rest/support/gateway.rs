@@ -1,7 +1,7 @@
 //! The real `gateway`, in a scratch folder and on a free port. It ends with the test, however that ends:
 //! its standard input closes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -114,6 +114,12 @@ impl Gateway {
     /// All lines that it has printed, on standard output and standard error.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().clone()
+    }
+
+    /// A line of its standard input. The answer is logged.
+    pub fn give(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it has not ended");
+        writeln!(stdin, "{line}").expect("it reads");
     }
 
     /// A line that has all of these words.
