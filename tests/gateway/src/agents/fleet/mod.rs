@@ -203,7 +203,7 @@ impl Fleet {
         let Some(record) = self.records.get_mut(&id) else {
             told.push(connected(&register, false));
             let mut record = Record::new(session, register, now);
-            record.learn_roll_backs(now, told);
+            record.learn_roll_backs(told);
             self.records.insert(id, record);
             return None;
         };
@@ -236,9 +236,10 @@ impl Record {
         now: Moment,
         told: &mut Vec<What>,
     ) {
-        let confirmed =
-            self.upgrade.as_mut().and_then(|upgrade| upgrade.registered(&register.version, now));
         let (from, to) = (&self.register.version, &register.version);
+        let upgrade = self.upgrade.as_mut();
+        let confirmed = upgrade.and_then(|upgrade| upgrade.registered(&register, from, now));
+        let is_confirmed = confirmed.is_some();
         match confirmed {
             Some(confirmed) => told.push(confirmed),
             None if from != to => {
@@ -253,7 +254,12 @@ impl Record {
         self.registers += 1;
         self.last_seen = now;
         self.live = Some(Live { session, since: now });
-        self.learn_roll_backs(now, told);
+        for roll_back in self.learn_roll_backs(told) {
+            // What the register has just confirmed was rolled back in an earlier attempt.
+            if let Some(upgrade) = self.upgrade.as_mut().filter(|_| !is_confirmed) {
+                upgrade.rolled_back(&roll_back, now);
+            }
+        }
     }
 
     /// Whether the record is worth keeping now.
@@ -297,7 +303,10 @@ impl Record {
             }
             Change::RolledBack { roll_back, .. } => {
                 if !self.was_told_at_register(&roll_back) {
-                    self.given_up(roll_back, now, told);
+                    if let Some(upgrade) = &mut self.upgrade {
+                        upgrade.rolled_back(&roll_back, now);
+                    }
+                    self.learn(roll_back, told);
                 }
             }
             Change::Restarted => {
@@ -338,12 +347,14 @@ impl Record {
     }
 
     /// Those that `register` tells and that are new.
-    fn learn_roll_backs(&mut self, now: Moment, told: &mut Vec<What>) {
+    fn learn_roll_backs(&mut self, told: &mut Vec<What>) -> Vec<RollBack> {
         let all = self.register.upgrade.iter().flat_map(|upgrade| &upgrade.rolled_back);
         let new = all.filter(|told| !self.roll_backs.iter().any(|known| known.is(told)));
-        for roll_back in new.cloned().collect::<Vec<_>>() {
-            self.given_up(roll_back, now, told);
+        let new: Vec<RollBack> = new.cloned().collect();
+        for roll_back in &new {
+            self.learn(roll_back.clone(), told);
         }
+        new
     }
 
     /// An agent that tells its roll-backs at `register` also sends the notification after it.
@@ -355,10 +366,7 @@ impl Record {
         })
     }
 
-    fn given_up(&mut self, roll_back: RollBack, now: Moment, told: &mut Vec<What>) {
-        if let Some(upgrade) = &mut self.upgrade {
-            upgrade.rolled_back(&roll_back, &self.register.version, now);
-        }
+    fn learn(&mut self, roll_back: RollBack, told: &mut Vec<What>) {
         if self.roll_backs.len() == ROLL_BACKS {
             self.roll_backs.pop_front();
         }

@@ -336,3 +336,44 @@ fn the_roll_back_of_an_earlier_attempt_does_not_undo_a_confirmed_upgrade() {
     );
     assert_eq!(one.stage(), crate::agents::upgrade::Stage::Confirmed);
 }
+
+/// The version says nothing then: the register of the new binary is told apart by its probation, and
+/// that of the old one by the roll-back.
+#[test]
+fn an_upgrade_to_the_same_version_is_confirmed_only_by_the_new_binary() {
+    use crate::agents::upgrade::Stage;
+
+    let mut one = One::new("1");
+    one.ask("1");
+    assert_eq!(one.register(*register("a", "1")), [], "a lost session changes nothing");
+    assert_eq!(one.stage(), Stage::Asked);
+    one.apply(Change::UpgradeAnswered(Ok(())));
+    let told = vec![roll_back(Some("2026"))];
+    let event = What::RolledBack { roll_back: told[0].clone() };
+    assert_eq!(one.register(with_roll_backs("1", told.clone())), [event]);
+    assert!(matches!(one.stage(), Stage::RolledBack { .. }));
+
+    one.ask("1");
+    one.apply(Change::UpgradeAnswered(Ok(())));
+    let mut new = with_roll_backs("1", told);
+    assert_eq!(one.register(new.clone()), [], "the same file was given up before");
+    assert_eq!(one.stage(), Stage::Restarting);
+    let probation =
+        crate::agents::register::Probation { version: "1".to_owned(), seconds_left: 9.0 };
+    new.upgrade.as_mut().unwrap().probation = Some(probation);
+    let confirmed = What::UpgradeConfirmed { version: "1".to_owned() };
+    assert_eq!(one.register(new), [confirmed]);
+}
+
+#[test]
+fn an_older_agent_tells_a_roll_back_to_the_same_version_after_its_register() {
+    use crate::agents::upgrade::Stage;
+
+    let mut one = One::new("1");
+    one.ask("1");
+    one.apply(Change::UpgradeAnswered(Ok(())));
+    one.register(*register("a", "1"));
+    assert_eq!(one.stage(), Stage::Confirmed, "it says no more");
+    assert_eq!(one.tell_roll_back().len(), 1);
+    assert!(matches!(one.stage(), Stage::RolledBack { .. }));
+}
