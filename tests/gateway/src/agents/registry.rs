@@ -204,9 +204,14 @@ impl Registry {
     /// With all that is stored of them.
     pub fn forget_lost_for(&self, time: Duration) {
         let mut state = self.state.lock();
-        for id in state.fleet.lost_for(time, Moment::now()) {
-            state.fleet.forget(&id);
-            self.store.forget(id);
+        let forgotten = state.fleet.lost_for(time, Moment::now());
+        for id in &forgotten {
+            state.fleet.forget(id);
+            self.store.forget(id.clone());
+        }
+        drop(state);
+        for id in &forgotten {
+            self.tell(id, true);
         }
     }
 
@@ -214,7 +219,8 @@ impl Registry {
         self.coming_and_going.subscribe()
     }
 
-    /// Names instances as something about them changes: their status, their snapshot, an upgrade.
+    /// Names instances as something about them changes: their status, their snapshot, an upgrade; and those
+    /// that are forgotten.
     pub fn changes(&self) -> broadcast::Receiver<InstanceId> {
         self.changes.subscribe()
     }
@@ -281,15 +287,33 @@ fn replaced(state: &mut State, number: SessionNumber, id: &InstanceId) {
 mod tests {
     use super::*;
 
-    /// As of an agent that has read nothing for a while.
-    #[test]
-    fn a_replaced_session_is_told_however_many_orders_wait_for_it() {
+    fn registry() -> (Registry, Register, InstanceId) {
         let (store, kept) = Store::open(None).unwrap();
-        let registry = Registry::new(store, kept);
         let register = json!({"version": "1.0.0", "instance_id": "web-1", "ip": "192.0.2.1",
                               "os": "linux", "arch": "amd64"});
         let register = Register::read(register).unwrap();
         let id = register.instance_id.clone();
+        (Registry::new(store, kept), register, id)
+    }
+
+    #[test]
+    fn all_who_listen_hear_that_an_instance_is_forgotten() {
+        let (registry, register, id) = registry();
+        let admitted = registry.admit();
+        registry.registered(admitted.number, register).unwrap();
+        registry.ended(admitted.number, Some(&id), "gone");
+        let (mut changes, coming_and_going) = (registry.changes(), registry.coming_and_going());
+        std::thread::sleep(Duration::from_millis(5));
+        registry.forget_lost_for(Duration::ZERO);
+        assert!(registry.read(|fleet| fleet.get(&id).is_none()));
+        assert_eq!(changes.try_recv(), Ok(id));
+        assert!(coming_and_going.has_changed().unwrap());
+    }
+
+    /// As of an agent that has read nothing for a while.
+    #[test]
+    fn a_replaced_session_is_told_however_many_orders_wait_for_it() {
+        let (registry, register, id) = registry();
         let (older, newer) = (registry.admit(), registry.admit());
         registry.registered(older.number, register.clone()).unwrap();
         while registry.order(&id, Order::Send(String::new())).is_ok() {}
