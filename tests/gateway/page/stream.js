@@ -23,6 +23,8 @@ const channel = navigator.locks ? new BroadcastChannel(NAME) : { postMessage() {
 const subscriptions = new Map();
 let lastId = null;
 let leader = null;
+// Whether this tab has its own lock, by which the leader knows that it is there.
+let isHere = false;
 
 export function subscribe(topic, handler, { lines, since } = {}) {
   let subscription = subscriptions.get(topic);
@@ -54,7 +56,7 @@ function tellLeader(fresh) {
   const wants = { kind: "wants", tab, topics, fresh };
   if (leader) {
     leader.wanted(wants);
-  } else {
+  } else if (isHere) {
     channel.postMessage(wants);
   }
 }
@@ -191,9 +193,6 @@ class Leader {
       this.settle([]);
     } else if (event.name === "lines" && event.data.lines.length > 0) {
       this.seen.set(event.topic, event.data.lines[event.data.lines.length - 1].ts);
-    } else if (event.name === "end") {
-      this.asked.delete(event.topic);
-      this.tabs.forEach((topics) => topics.delete(event.topic));
     }
     this.pass(event);
   }
@@ -202,6 +201,11 @@ class Leader {
     const others = [...this.tabs].some(([name, topics]) => name !== tab && topics.has(event.topic));
     if (others || !event.topic.includes(":")) {
       channel.postMessage({ kind: "event", event });
+    }
+    // Once it is known who has to hear of the end, and before anyone hears of it and asks again.
+    if (event.name === "end") {
+      this.asked.delete(event.topic);
+      this.tabs.forEach((topics) => topics.delete(event.topic));
     }
     deliver(event);
   }
@@ -259,10 +263,7 @@ class Leader {
     } else if (!response.ok) {
       const problem = await response.json().catch(() => ({}));
       const data = { ended: "error", detail: problem.detail ?? `status ${response.status}` };
-      add.forEach(({ topic }) => {
-        this.asked.delete(topic);
-        this.pass({ name: "end", topic, data });
-      });
+      add.forEach(({ topic }) => this.pass({ name: "end", topic, data }));
     }
   }
 }
@@ -277,8 +278,12 @@ function lead() {
 }
 
 if (navigator.locks) {
-  // Held for as long as this tab lives.
-  navigator.locks.request(`${NAME}-${tab}`, () => new Promise(() => {}));
+  // Held for as long as this tab lives. What it has asked for before waits for it.
+  navigator.locks.request(`${NAME}-${tab}`, () => {
+    isHere = true;
+    tellLeader([...subscriptions.keys()]);
+    return new Promise(() => {});
+  });
   navigator.locks.request(NAME, () => lead());
 } else {
   lead();

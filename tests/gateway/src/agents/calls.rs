@@ -138,7 +138,7 @@ impl Gateway {
         Ok(Followed { reader, ticket, orders, _place: place })
     }
 
-    /// Returns when the agent has been asked; what becomes of it is in the instance's record.
+    /// Returns when the order is on its way; what becomes of it is in the instance's record.
     pub fn upgrade(
         self: &Arc<Gateway>,
         id: &InstanceId,
@@ -150,16 +150,14 @@ impl Gateway {
         let asked = self.agents.ask_upgrade(id, &order, by)?;
         let params = json!({"version": order.version, "download_url": order.download_url,
                             "checksum_sha256": order.checksum_sha256});
-        let (respond, answer) = oneshot::channel();
-        permit.send(Order::Request {
-            ticket: self.agents.ticket(),
-            method: "agent_upgrade".to_owned(),
-            params,
-            reply: Reply::Once(respond),
-        });
+        let ((sent, is_sent), (respond, answer)) = (oneshot::channel(), oneshot::channel());
+        permit.send(Order::Upgrade { ticket: self.agents.ticket(), params, sent, respond });
         let (gateway, id) = (self.clone(), id.clone());
         let requested_at = asked.requested_at;
         tokio::spawn(async move {
+            if is_sent.await.is_err() {
+                return gateway.agents.apply(&id, Change::UpgradeUnsent { requested_at });
+            }
             // An answer that never comes is no answer: the agent goes on without its session.
             if let Ok(Ok(outcome)) = timeout(UPGRADE_PATIENCE, answer).await {
                 let outcome = outcome.map(drop);
@@ -229,4 +227,42 @@ fn params(query: &LogQuery, register: &Register) -> Value {
 fn is_since(line: &Line, since: Option<OffsetDateTime>) -> bool {
     let written = OffsetDateTime::parse(&line.ts, &Rfc3339);
     since.is_none_or(|since| written.map_or(true, |written| written >= since))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Access, Given};
+    use crate::agents::registry::Registry;
+    use crate::agents::upgrade::Stage;
+    use crate::gateway::Clocks;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn an_order_to_a_session_that_ends_at_that_moment_has_failed() {
+        let (store, kept) = Store::open(None).unwrap();
+        let access = Access::new(store.clone(), Given::default());
+        let agents = Registry::new(store.clone(), kept);
+        let gateway = Gateway::new(agents, store, access, Clocks::default());
+        let admitted = gateway.agents.admit();
+        let register = json!({"version": "1.0.0", "instance_id": "web-1", "ip": "192.0.2.1",
+                              "os": "linux", "arch": "amd64"});
+        let register = Register::read(register).unwrap();
+        let id = register.instance_id.clone();
+        gateway.agents.registered(admitted.number, register).unwrap();
+        let order = UpgradeOrder {
+            version: "2".to_owned(),
+            download_url: "https://releases.example/agent".to_owned(),
+            checksum_sha256: "1".repeat(64),
+        };
+        let mut changes = gateway.agents.changes();
+        gateway.upgrade(&id, order, "me".to_owned()).unwrap();
+        changes.recv().await.unwrap();
+        drop(admitted);
+        let told = timeout(Duration::from_secs(10), changes.recv()).await;
+        told.expect("the failure is told").unwrap();
+        let stage = |record: &Record| record.upgrade.clone().map(|upgrade| upgrade.stage);
+        let stage = gateway.agents.read(|fleet| fleet.get(&id).and_then(stage));
+        assert!(matches!(stage, Some(Stage::Failed { code: None, .. })), "{stage:?}");
+    }
 }

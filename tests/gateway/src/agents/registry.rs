@@ -13,7 +13,6 @@ use super::calls::{CallError, UpgradeOrder};
 use super::fleet::{BUDGET, Change, Effect, Fleet, Record, SessionNumber};
 use super::register::{InstanceId, Register};
 use super::session::{Order, Ticket};
-use super::snapshot::Snapshot;
 use super::upgrade::Upgrade;
 use crate::clock::Moment;
 use crate::output;
@@ -42,13 +41,22 @@ pub struct Registry {
 #[derive(Default)]
 struct State {
     fleet: Fleet,
-    links: HashMap<SessionNumber, mpsc::Sender<Order>>,
+    links: HashMap<SessionNumber, Link>,
+}
+
+/// A way to a session.
+struct Link {
+    orders: mpsc::Sender<Order>,
+    replaced: watch::Sender<String>,
 }
 
 /// A session's place. It is freed by [`Registry::ended`].
 pub struct Admitted {
     pub number: SessionNumber,
     pub orders: mpsc::Receiver<Order>,
+    /// Changes, once at most, when the session has to close with [`DOUBLED`]; the reason. No order, for
+    /// which there may be no place.
+    pub replaced: watch::Receiver<String>,
 }
 
 /// Why an order did not reach an agent.
@@ -100,8 +108,10 @@ impl Registry {
     pub fn admit(&self) -> Admitted {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, orders) = mpsc::channel(ORDERS);
-        self.state.lock().links.insert(number, sender);
-        Admitted { number, orders }
+        let (replace, replaced) = watch::channel(String::new());
+        let link = Link { orders: sender, replaced: replace };
+        self.state.lock().links.insert(number, link);
+        Admitted { number, orders, replaced }
     }
 
     /// Of a new request.
@@ -134,12 +144,11 @@ impl Registry {
     }
 
     pub fn apply(&self, id: &InstanceId, change: Change) {
-        let heard = matches!(change, Change::Heard { .. });
         let mut state = self.state.lock();
-        self.carry_out(&mut state, id, change);
+        let has_changed = self.carry_out(&mut state, id, change);
         fit_snapshots(&mut state.fleet, &self.store);
         drop(state);
-        if !heard {
+        if has_changed {
             self.tell(id, false);
         }
     }
@@ -163,12 +172,6 @@ impl Registry {
         drop(state);
         self.tell(id, false);
         asked.ok_or(CallError::Unknown)
-    }
-
-    pub fn snapshot(&self, id: &InstanceId, snapshot: Snapshot) {
-        let snapshot = std::sync::Arc::new(snapshot);
-        self.store.snapshot(id.clone(), snapshot.clone());
-        self.apply(id, Change::Snapshot(snapshot));
     }
 
     /// Session `number` is over. Said once, whoever notices first.
@@ -231,9 +234,14 @@ impl Registry {
     /// With all that is stored of them.
     pub fn forget_lost_for(&self, time: Duration) {
         let mut state = self.state.lock();
-        for id in state.fleet.lost_for(time, Moment::now()) {
-            state.fleet.forget(&id);
-            self.store.forget(id);
+        let forgotten = state.fleet.lost_for(time, Moment::now());
+        for id in &forgotten {
+            state.fleet.forget(id);
+            self.store.forget(id.clone());
+        }
+        drop(state);
+        for id in &forgotten {
+            self.tell(id, true);
         }
     }
 
@@ -241,7 +249,8 @@ impl Registry {
         self.coming_and_going.subscribe()
     }
 
-    /// Names instances as something about them changes: their status, their snapshot, an upgrade.
+    /// Names instances as something about them changes: their status, their snapshot, an upgrade; and those
+    /// that are forgotten.
     pub fn changes(&self) -> broadcast::Receiver<InstanceId> {
         self.changes.subscribe()
     }
@@ -250,8 +259,8 @@ impl Registry {
         let state = self.state.lock();
         let record = state.fleet.get(id).ok_or(Unreachable::Unknown)?;
         let number = record.live.ok_or(Unreachable::NotConnected)?.session;
-        let orders = state.links.get(&number).ok_or(Unreachable::NotConnected)?;
-        Ok((number, orders.clone()))
+        let link = state.links.get(&number).ok_or(Unreachable::NotConnected)?;
+        Ok((number, link.orders.clone()))
     }
 
     fn lost(&self, number: SessionNumber, id: Option<&InstanceId>, reason: &str) {
@@ -279,6 +288,7 @@ impl Registry {
             match effect {
                 Effect::Close(number) => replaced(state, number, id),
                 Effect::Tell(event) => events.push(event),
+                Effect::KeepSnapshot(snapshot) => self.store.snapshot(id.clone(), snapshot),
                 Effect::Save => save = true,
             }
         }
@@ -308,7 +318,48 @@ fn fit_snapshots(fleet: &mut Fleet, store: &Store) {
 fn replaced(state: &mut State, number: SessionNumber, id: &InstanceId) {
     let reason = format!("another session has registered as {id}");
     output::event("disconnected", json!({"instance": id, "session": number, "reason": reason}));
-    if let Some(orders) = state.links.get(&number) {
-        let _ = orders.try_send(Order::Close(DOUBLED, reason));
+    if let Some(link) = state.links.get(&number) {
+        link.replaced.send_replace(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry() -> (Registry, Register, InstanceId) {
+        let (store, kept) = Store::open(None).unwrap();
+        let register = json!({"version": "1.0.0", "instance_id": "web-1", "ip": "192.0.2.1",
+                              "os": "linux", "arch": "amd64"});
+        let register = Register::read(register).unwrap();
+        let id = register.instance_id.clone();
+        (Registry::new(store, kept), register, id)
+    }
+
+    #[test]
+    fn all_who_listen_hear_that_an_instance_is_forgotten() {
+        let (registry, register, id) = registry();
+        let admitted = registry.admit();
+        registry.registered(admitted.number, register).unwrap();
+        registry.ended(admitted.number, Some(&id), "gone");
+        let (mut changes, coming_and_going) = (registry.changes(), registry.coming_and_going());
+        std::thread::sleep(Duration::from_millis(5));
+        registry.forget_lost_for(Duration::ZERO);
+        assert!(registry.read(|fleet| fleet.get(&id).is_none()));
+        assert_eq!(changes.try_recv(), Ok(id));
+        assert!(coming_and_going.has_changed().unwrap());
+    }
+
+    /// As of an agent that has read nothing for a while.
+    #[test]
+    fn a_replaced_session_is_told_however_many_orders_wait_for_it() {
+        let (registry, register, id) = registry();
+        let (older, newer) = (registry.admit(), registry.admit());
+        registry.registered(older.number, register.clone()).unwrap();
+        while registry.order(&id, Order::Send(String::new())).is_ok() {}
+        assert_eq!(*older.replaced.borrow(), "");
+        registry.registered(newer.number, register).unwrap();
+        assert_eq!(*older.replaced.borrow(), "another session has registered as web-1");
+        assert_eq!(*newer.replaced.borrow(), "");
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! asked -> downloading -> restarting -> confirmed       by the register with the new version
 //!   |          |              |-------> rolled_back     told by the agent, now or at a later register
-//!   '----------'--------------'-------> failed          refused, or neither within its time
+//!   '----------'--------------'-------> failed          not sent, refused, or neither within its time
 //! ```
 //! The agent goes on with an upgrade whose session ends, so a lost session changes nothing here.
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::events::What;
-use super::register::RollBack;
+use super::register::{Register, RollBack};
 use super::rpc;
 use crate::clock::Moment;
 
@@ -85,27 +85,51 @@ impl Upgrade {
         }
     }
 
-    pub fn registered(&mut self, version: &str, now: Moment) -> Option<What> {
-        (self.is_going_on() && version == self.version).then(|| {
+    /// `before` is the version that ran until now.
+    pub fn registered(&mut self, register: &Register, before: &str, now: Moment) -> Option<What> {
+        let is_new = register.version == self.version
+            && (before != self.version || self.is_told_by(register));
+        (self.is_going_on() && is_new).then(|| {
             self.go_to(Stage::Confirmed, now);
             What::UpgradeConfirmed { version: self.version.clone() }
         })
     }
 
-    /// The roll-back itself is an event in any case, so here it is none. `running` is the version that
-    /// tells it: if that is the new one, an earlier attempt is meant.
-    pub fn rolled_back(&mut self, roll_back: &RollBack, running: &str, now: Moment) {
-        let same = roll_back.checksum_sha256.eq_ignore_ascii_case(&self.checksum_sha256);
-        if same && running != self.version {
+    /// Whether the new binary registers, where the old one has the same version.
+    fn is_told_by(&self, register: &Register) -> bool {
+        let state = register.upgrade.as_ref();
+        let probation = state.and_then(|state| state.probation.as_ref());
+        let given_up = state.is_some_and(|state| {
+            state.rolled_back.iter().any(|roll_back| self.is_given_up_by(roll_back))
+        });
+        probation.is_some_and(|probation| probation.version == self.version)
+            || self.stage == Stage::Restarting && !given_up
+    }
+
+    /// The roll-back itself is an event in any case, so here it is none.
+    pub fn rolled_back(&mut self, roll_back: &RollBack, now: Moment) {
+        if self.is_given_up_by(roll_back) {
             let (cause, reason) = (roll_back.cause.clone(), roll_back.reason.clone());
             self.go_to(Stage::RolledBack { cause, reason }, now);
         }
+    }
+
+    /// The agent has not been asked, and will not be.
+    pub fn unsent(&mut self, now: Moment) -> Option<What> {
+        let why =
+            "the order was not sent: the agent's session ended, or the agent owed too many answers";
+        self.is_going_on().then(|| self.fail(None, why.to_owned(), now))
     }
 
     pub fn overdue(&mut self, now: Moment) -> Option<What> {
         let minutes = OVERDUE.as_secs() / 60;
         let message = format!("the agent has not registered as {} in {minutes} min", self.version);
         self.is_going_on().then(|| self.fail(None, message, now))
+    }
+
+    /// By this roll-back or an earlier one of the same binary.
+    fn is_given_up_by(&self, roll_back: &RollBack) -> bool {
+        roll_back.checksum_sha256.eq_ignore_ascii_case(&self.checksum_sha256)
     }
 
     fn fail(&mut self, code: Option<i64>, message: String, now: Moment) -> What {

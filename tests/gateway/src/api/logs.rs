@@ -23,6 +23,7 @@ use super::problem::Problem;
 use super::sse;
 use crate::access::Identity;
 use crate::agents::calls::{self, LogQuery};
+use crate::agents::fleet::Record;
 use crate::agents::register::InstanceId;
 use crate::agents::tail::Ending;
 use crate::gateway::Gateway;
@@ -101,7 +102,11 @@ pub async fn of_instance(
     answer(&gateway, identity, &id, query, live).await
 }
 
-/// The same of a deploy: the container named by the labels of its instance.
+/// The same of a deploy: the container named by the labels of its instance. Of several instances with
+/// the deploy's label the only one that is connected counts, and where none is, the one seen last.
+///
+/// Labels are the agent's own word. Whoever has an agent token can claim a deploy with it, also where the
+/// token is bound to one instance.
 #[utoipa::path(
     get, path = "/api/deploys/{id}/logs", tag = "logs", security(("key" = ["logs"])),
     params(("id" = String, Path, description = "The value of the label `vmkit.deploy`.", example = "shop"), DeployLogsQuery),
@@ -168,29 +173,32 @@ async fn answer(
     Ok(sse::lines(gateway.clone(), identity, first, followed))
 }
 
-/// The instance of a deploy, and the name of its container.
+/// The instance of a deploy, and the name of its container. A machine that was replaced is known for a
+/// while yet: the one that is connected counts, and where none is, the one that was seen last.
 pub fn find(gateway: &Gateway, deploy: &str) -> Result<(InstanceId, String), Problem> {
-    let found: Vec<(InstanceId, String)> = gateway.agents.read(|fleet| {
-        let all = fleet.iter().map(|record| &record.register);
-        let its = all.filter(|register| register.labels.get(DEPLOY).is_some_and(|id| id == deploy));
-        its.take(2)
-            .map(|register| {
-                let container = register.labels.get(CONTAINER).map_or(deploy, String::as_str);
-                (register.instance_id.clone(), container.to_owned())
-            })
-            .collect()
-    });
-    let mut found = found.into_iter();
-    match (found.next(), found.next()) {
-        (Some(only), None) => Ok(only),
-        (None, _) => {
-            let detail = format!("no instance has the label {DEPLOY} with this value");
-            Err(Problem::not_found("no-such-deploy", detail))
+    gateway.agents.read(|fleet| {
+        let is_its = |record: &Record| {
+            record.register.labels.get(DEPLOY).is_some_and(|label| label == deploy)
+        };
+        let its: Vec<&Record> = fleet.iter().filter(|record| is_its(record)).collect();
+        let mut connected = its.iter().filter(|record| record.live.is_some());
+        if let (Some(one), Some(other)) = (connected.next(), connected.next()) {
+            return Err(ambiguous(&one.register.instance_id, &other.register.instance_id));
         }
-        (Some((one, _)), Some((other, _))) => {
-            let detail = format!("{one} and {other} have the label {DEPLOY} with this value");
-            let (name, title) = ("ambiguous-deploy", "Ambiguous deploy");
-            Err(Problem::new(StatusCode::CONFLICT, name, title, detail))
-        }
-    }
+        let found = its.iter().max_by_key(|record| (record.live.is_some(), record.last_seen));
+        let register = &found.ok_or_else(no_such_deploy)?.register;
+        let container = register.labels.get(CONTAINER).map_or(deploy, String::as_str);
+        Ok((register.instance_id.clone(), container.to_owned()))
+    })
+}
+
+fn no_such_deploy() -> Problem {
+    let detail = format!("no instance has the label {DEPLOY} with this value");
+    Problem::not_found("no-such-deploy", detail)
+}
+
+fn ambiguous(one: &InstanceId, other: &InstanceId) -> Problem {
+    let detail =
+        format!("{one} and {other} are connected and have the label {DEPLOY} with this value");
+    Problem::new(StatusCode::CONFLICT, "ambiguous-deploy", "Ambiguous deploy", detail)
 }

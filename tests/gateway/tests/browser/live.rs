@@ -83,6 +83,64 @@ async fn seven_tabs_work_and_share_one_stream() {
     .await;
 }
 
+/// Browsers grant locks in their own time. The tab that reads takes one whose lock is free for closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tab_that_gets_its_lock_late_is_not_taken_for_closed() {
+    world(async |world| {
+        let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
+        agent.set_log("web", vec![log_line(0, "line 0", false)]).await;
+        world.sign_in().await;
+        wait_for_stream(world, STREAM).await;
+        world.new_tab().await;
+        let late = "const { request } = LockManager.prototype;
+            LockManager.prototype.request = function (...all) {
+                return new Promise((done) => setTimeout(done, 500)).then(() => request.apply(this, all));
+            };";
+        world.cdp("Page.addScriptToEvaluateOnNewDocument", json!({"source": late})).await;
+        world.open("/instances/vmkit-test-1/logs/web").await;
+        world.wait_for_text("line 0").await;
+        agent.write("web", vec![log_line(1, "line 1", false)]).await;
+        world.wait_for_text("line 1").await;
+    })
+    .await;
+}
+
+/// The overview, which was there first, reads the stream for both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_log_reaches_a_tab_that_another_tab_reads_for() {
+    world(async |world| {
+        let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
+        agent.set_log("web", vec![log_line(0, "line 0", false)]).await;
+        world.sign_in().await;
+        wait_for_stream(world, STREAM).await;
+        let before = world.answered(STREAM);
+        world.new_tab().await;
+        world.open("/instances/vmkit-test-1/logs/web").await;
+        world.wait_for_text("line 0").await;
+        let is_followed = async || agent.is_followed("web").await.then_some(());
+        world.until("the container is followed", is_followed).await;
+        assert_eq!(world.answered(STREAM), before, "the tab has opened no stream of its own");
+
+        agent.end_container("web").await;
+        world.wait_for_text("The container has ended.").await;
+        agent.write("web", vec![log_line(1, "line 1", false)]).await;
+        world.click("#again").await;
+        world.wait_for_text("line 1").await;
+        world.wait_without_text("The container has ended.").await;
+
+        agent.lose();
+        world.wait_for_text("The agent was lost.").await;
+        let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
+        let lines = [0, 1, 2].map(|n| log_line(n, &format!("line {n}"), false));
+        agent.set_log("web", lines.to_vec()).await;
+        world.wait_for_text("line 2").await;
+        world.wait_without_text("The agent was lost.").await;
+        // Chromium tells of lines that are asked for while the agent is lost.
+        world.console().await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_leader_is_closed_another_tab_goes_on_without_a_gap() {
     world(async |world| {

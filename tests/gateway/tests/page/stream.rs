@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, PATIENCE, eventually, register};
+use crate::support::{Gateway, PATIENCE, data, eventually, register, scratch};
 
 struct Stream {
     bytes: BoxStream<'static, reqwest::Result<Vec<u8>>>,
@@ -110,6 +110,34 @@ async fn the_warning_comes_and_goes_and_events_are_resumed() {
 }
 
 #[tokio::test]
+async fn an_event_that_can_not_be_read_is_read_later() {
+    let gateway = Gateway::start();
+    let key = gateway.keys.api("read");
+    let cookie = gateway.sign_in(&key).await;
+    let mut stream = Stream::open(&gateway, &cookie, None).await;
+    let database = rusqlite::Connection::open(data(gateway.folder()).join("gateway.db")).unwrap();
+    database.busy_timeout(PATIENCE).unwrap();
+    // What is no UTF-8 is an error to whoever reads it.
+    let spoil = "CREATE TRIGGER spoil AFTER INSERT ON events BEGIN
+        UPDATE events SET what = CAST(x'ff' || what AS TEXT) WHERE id = NEW.id; END";
+    database.execute_batch(spoil).unwrap();
+    let _agent = gateway.connect(register("web-1")).await;
+    eventually("the events can't be read", async || {
+        let events = gateway.get("/api/events?after=0").bearer_auth(&key);
+        events.send().await.unwrap().status().is_server_error()
+    })
+    .await;
+    // The stream has tried too.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mend = "DROP TRIGGER spoil;
+        UPDATE events SET what = CAST(substr(CAST(what AS BLOB), 2) AS TEXT)
+        WHERE substr(CAST(what AS BLOB), 1, 1) = x'ff'";
+    database.execute_batch(mend).unwrap();
+    let event = stream.until(is("event", "fleet")).await;
+    assert_eq!(event.data["event"]["type"], "connected");
+}
+
+#[tokio::test]
 async fn it_ends_with_its_session() {
     let gateway = Gateway::start();
     let key = gateway.keys.api("read");
@@ -152,6 +180,22 @@ async fn lines_of_containers_come_by_the_same_stream() {
     assert_eq!(stream.change(&gateway, &cookie, json!({"remove": [topic]})).await, 204);
     let cancel = agent.asked("logs_cancel").await;
     assert_eq!(cancel["params"]["id"], request["id"]);
+}
+
+/// Another tab asks for the same instance meanwhile.
+#[tokio::test]
+async fn a_change_is_told_also_where_its_topic_is_asked_for_again() {
+    let gateway = Gateway::start_in(scratch(), &["--plain", "--poll", "0"]);
+    let cookie = gateway.sign_in(&gateway.keys.api("read")).await;
+    let mut agent = gateway.connect(register("web-1")).await;
+    let mut stream = Stream::open(&gateway, &cookie, None).await;
+    let add = json!({"add": [{"topic": "instance:web-1"}]});
+    assert_eq!(stream.change(&gateway, &cookie, add.clone()).await, 204);
+    agent.tell("health_snapshot", json!({"cpu_pct": 1})).await;
+    // It is to be told within a second. That it has happened is known sooner.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(stream.change(&gateway, &cookie, add).await, 204);
+    stream.until(is("changed", "instance:web-1")).await;
 }
 
 #[tokio::test]

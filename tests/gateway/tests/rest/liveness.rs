@@ -90,6 +90,21 @@ async fn an_agent_that_goes_away_is_lost_at_once() {
     assert_eq!(shown(&client).await["agent_connected"], false);
 }
 
+#[tokio::test]
+async fn the_end_of_a_connection_is_no_sign_of_life() {
+    let gateway = Gateway::start(&[]).await;
+    let client = gateway.client();
+    let agent = Agent::start(&gateway, "web-1").await;
+    agent.stop_reading();
+    // One more ping may be on its way.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let silent = shown(&client).await;
+    agent.vanish(&gateway).await;
+    let lost = shown(&client).await;
+    assert_eq!(lost["last_seen"], silent["last_seen"]);
+    assert!((at(&lost["since"]) - at(&lost["last_seen"])).as_seconds_f64() > 1.0, "{lost}");
+}
+
 /// The older session of two is closed; the instance was there all the time, so nothing was lost.
 #[tokio::test]
 async fn of_two_sessions_with_one_name_the_newer_stays() {

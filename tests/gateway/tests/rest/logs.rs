@@ -224,16 +224,17 @@ async fn a_follower_is_told_why_it_ends() {
     assert!(detail.contains("logs_follow"), "{detail}");
 }
 
+fn with_labels(id: &str, labels: Value) -> Value {
+    let mut said = register(id);
+    said["labels"] = labels;
+    said
+}
+
 #[tokio::test]
 async fn a_deploy_is_found_by_the_labels_of_its_instance() {
     let gateway = Gateway::start(&[]).await;
     let client = gateway.client();
     client.get("/api/deploys/shop/logs").await.problem(404, "no-such-deploy");
-    let with_labels = |id: &str, labels: Value| {
-        let mut said = register(id);
-        said["labels"] = labels;
-        said
-    };
     let said = with_labels("vm-1", json!({"vmkit.deploy": "shop", "vmkit.container": "web"}));
     let mut shop = Agent::start_as(&gateway, said).await;
     let mut blog =
@@ -255,4 +256,19 @@ async fn a_deploy_is_found_by_the_labels_of_its_instance() {
     let _other =
         Agent::start_as(&gateway, with_labels("vm-3", json!({"vmkit.deploy": "shop"}))).await;
     client.get("/api/deploys/shop/logs").await.problem(409, "ambiguous-deploy");
+}
+
+#[tokio::test]
+async fn a_deploy_is_found_also_after_its_machine_was_replaced() {
+    let gateway = Gateway::start(&[]).await;
+    let client = gateway.client();
+    let labels = || json!({"vmkit.deploy": "shop"});
+    Agent::start_as(&gateway, with_labels("vm-1", labels())).await.vanish(&gateway).await;
+    let path = "/api/deploys/shop/logs";
+    client.get(path).await.problem(409, "agent-not-connected");
+    let mut new = Agent::start_as(&gateway, with_labels("vm-2", labels())).await;
+    let (_, answer) = once(&gateway, &mut new, path, Ok(json!({"lines": lines()}))).await;
+    assert_eq!((answer.status, &answer.json()["lines"]), (200, &lines()));
+    new.vanish(&gateway).await;
+    client.get(path).await.problem(409, "agent-not-connected");
 }

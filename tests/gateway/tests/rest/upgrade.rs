@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::agent::{Request, register};
+use crate::support::agent::{Request, register, snapshot};
 use crate::support::{Agent, Client, Gateway, eventually};
 
 const PATH: &str = "/api/instances/web-1/upgrade";
+/// Requests without an answer that one session may have.
+const UNANSWERED: usize = 256;
 
 fn order() -> Value {
     json!({"version": "1.1.0", "download_url": "https://releases.example/agent",
@@ -90,6 +92,30 @@ async fn a_refusal_is_told_with_its_cause() {
     let events = happened(&client, 3).await;
     assert_eq!(types(&events), ["connected", "upgrade_requested", "upgrade_failed"]);
     assert_eq!(events[2]["message"], "checksum mismatch");
+    ask(&gateway, &mut agent).await;
+}
+
+/// The agent owes so many answers that it gets no more requests.
+#[tokio::test]
+async fn an_order_that_is_not_sent_has_failed_at_once() {
+    let mut gateway = Gateway::start(&[]).await;
+    let client = gateway.client();
+    let mut agent = Agent::start(&gateway, "web-1").await;
+    let mut owed = Vec::new();
+    for _ in 0..UNANSWERED {
+        gateway.give("metrics web-1");
+        owed.push(agent.asked("metrics_collect").await);
+    }
+    let answer = client.post(PATH, &order()).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let upgrade = reaches(&client, "failed").await;
+    assert_eq!(upgrade["code"], json!(null));
+    assert!(upgrade["message"].as_str().unwrap().contains("not sent"), "{upgrade}");
+    let events = happened(&client, 3).await;
+    assert_eq!(types(&events), ["connected", "upgrade_requested", "upgrade_failed"]);
+
+    agent.answer(&owed[0], snapshot(1.0));
+    gateway.logged(&["\"answer\""]).await;
     ask(&gateway, &mut agent).await;
 }
 

@@ -5,7 +5,8 @@
 //! |--------------|-------------------|-------------------------------------------------------------|
 //! | `Registered` | true              | an older session is closed; `connected`, and what `register` tells of upgrades |
 //! | `Lost`       | false, if it is the newest session | `lost`                                       |
-//! | `Heard`, `Snapshot` | as it was  | none                                                        |
+//! | `Heard`      | as it was         | none                                                        |
+//! | `Snapshot`   | as it was         | it is kept                                                  |
 //! | `Upgrade…`, `RolledBack` | as it was | the upgrade's outcome                                    |
 //! | `Restarted`  | false             | none told: the gateway's own event tells it                 |
 
@@ -47,22 +48,33 @@ pub enum Change {
     Heard {
         session: SessionNumber,
     },
-    Snapshot(Arc<Snapshot>),
+    Snapshot {
+        session: SessionNumber,
+        snapshot: Arc<Snapshot>,
+    },
     UpgradeAsked {
         version: String,
         checksum_sha256: String,
         by: String,
     },
     UpgradeProgress {
+        session: SessionNumber,
         bytes: u64,
         total: Option<u64>,
     },
     UpgradeAnswered(Result<(), rpc::Error>),
-    /// Of the upgrade that was asked for at this time.
+    /// Of the upgrade that was asked for at this time: its order did not leave the gateway.
+    UpgradeUnsent {
+        requested_at: Moment,
+    },
+    /// The same, of one that has no outcome in its time.
     UpgradeOverdue {
         requested_at: Moment,
     },
-    RolledBack(RollBack),
+    RolledBack {
+        session: SessionNumber,
+        roll_back: RollBack,
+    },
     /// The gateway has started again, so nobody is connected.
     Restarted,
 }
@@ -72,6 +84,8 @@ pub enum Effect {
     /// Another session has registered under the same id: close this one with 4409.
     Close(SessionNumber),
     Tell(Event),
+    /// Part of the history from now on.
+    KeepSnapshot(Arc<Snapshot>),
     /// The record has changed: keep it.
     Save,
 }
@@ -159,11 +173,17 @@ impl Fleet {
         }
     }
 
-    /// Nothing happens to an instance that has never registered but its first register.
+    /// Nothing happens to an instance that has never registered but its first register. What a session
+    /// tells counts as long as it is the newest.
     pub fn apply(&mut self, id: &InstanceId, change: Change, now: Moment) -> Vec<Effect> {
         let before = self.snapshot_bytes_of(id);
         let mut told = Vec::new();
         let mut effects = Vec::new();
+        if let Change::Snapshot { session, snapshot } = &change
+            && self.get(id).is_some_and(|record| record.is_session(*session))
+        {
+            effects.push(Effect::KeepSnapshot(snapshot.clone()));
+        }
         let save = match change {
             Change::Registered { session, register } => {
                 let older = self.registered(session, *register, now, &mut told);
@@ -193,7 +213,7 @@ impl Fleet {
         let Some(record) = self.records.get_mut(&id) else {
             told.push(connected(&register, false));
             let mut record = Record::new(session, register, now);
-            record.learn_roll_backs(now, told);
+            record.learn_roll_backs(told);
             self.records.insert(id, record);
             return None;
         };
@@ -226,9 +246,10 @@ impl Record {
         now: Moment,
         told: &mut Vec<What>,
     ) {
-        let confirmed =
-            self.upgrade.as_mut().and_then(|upgrade| upgrade.registered(&register.version, now));
         let (from, to) = (&self.register.version, &register.version);
+        let upgrade = self.upgrade.as_mut();
+        let confirmed = upgrade.and_then(|upgrade| upgrade.registered(&register, from, now));
+        let is_confirmed = confirmed.is_some();
         match confirmed {
             Some(confirmed) => told.push(confirmed),
             None if from != to => {
@@ -243,20 +264,31 @@ impl Record {
         self.registers += 1;
         self.last_seen = now;
         self.live = Some(Live { session, since: now });
-        self.learn_roll_backs(now, told);
+        for roll_back in self.learn_roll_backs(told) {
+            // What the register has just confirmed was rolled back in an earlier attempt.
+            if let Some(upgrade) = self.upgrade.as_mut().filter(|_| !is_confirmed) {
+                upgrade.rolled_back(&roll_back, now);
+            }
+        }
     }
 
     /// Whether the record is worth keeping now.
     fn apply(&mut self, change: Change, now: Moment, told: &mut Vec<What>) -> bool {
         match change {
             Change::Lost { session, reason } => return self.lost(session, reason, now, told),
-            Change::Heard { session } => {
-                if self.is_session(session) {
-                    self.last_seen = now;
-                }
+            Change::Heard { session }
+            | Change::Snapshot { session, .. }
+            | Change::UpgradeProgress { session, .. }
+            | Change::RolledBack { session, .. }
+                if !self.is_session(session) =>
+            {
                 return false;
             }
-            Change::Snapshot(snapshot) => {
+            Change::Heard { .. } => {
+                self.last_seen = now;
+                return false;
+            }
+            Change::Snapshot { snapshot, .. } => {
                 self.snapshot = Some(snapshot);
                 return false;
             }
@@ -264,24 +296,27 @@ impl Record {
                 told.push(What::UpgradeRequested { version: version.clone(), by: by.clone() });
                 self.upgrade = Some(Upgrade::asked(version, checksum_sha256, by, now));
             }
-            Change::UpgradeProgress { bytes, total } => {
+            Change::UpgradeProgress { bytes, total, .. } => {
                 if let Some(upgrade) = &mut self.upgrade {
                     upgrade.progressed(bytes, total, now);
                 }
             }
             Change::UpgradeAnswered(outcome) => {
-                told.extend(
-                    self.upgrade.as_mut().and_then(|upgrade| upgrade.answered(outcome, now)),
-                );
+                let upgrade = self.upgrade.as_mut();
+                told.extend(upgrade.and_then(|upgrade| upgrade.answered(outcome, now)));
+            }
+            Change::UpgradeUnsent { requested_at } => {
+                told.extend(self.asked_at(requested_at).and_then(|upgrade| upgrade.unsent(now)));
             }
             Change::UpgradeOverdue { requested_at } => {
-                let upgrade = self.upgrade.as_mut();
-                let same = upgrade.filter(|upgrade| upgrade.requested_at == requested_at);
-                told.extend(same.and_then(|upgrade| upgrade.overdue(now)));
+                told.extend(self.asked_at(requested_at).and_then(|upgrade| upgrade.overdue(now)));
             }
-            Change::RolledBack(roll_back) => {
+            Change::RolledBack { roll_back, .. } => {
                 if !self.was_told_at_register(&roll_back) {
-                    self.given_up(roll_back, now, told);
+                    if let Some(upgrade) = &mut self.upgrade {
+                        upgrade.rolled_back(&roll_back, now);
+                    }
+                    self.learn(roll_back, told);
                 }
             }
             Change::Restarted => {
@@ -314,17 +349,23 @@ impl Record {
         newest
     }
 
+    fn asked_at(&mut self, time: Moment) -> Option<&mut Upgrade> {
+        self.upgrade.as_mut().filter(|upgrade| upgrade.requested_at == time)
+    }
+
     fn is_session(&self, session: SessionNumber) -> bool {
         self.live.is_some_and(|live| live.session == session)
     }
 
     /// Those that `register` tells and that are new.
-    fn learn_roll_backs(&mut self, now: Moment, told: &mut Vec<What>) {
+    fn learn_roll_backs(&mut self, told: &mut Vec<What>) -> Vec<RollBack> {
         let all = self.register.upgrade.iter().flat_map(|upgrade| &upgrade.rolled_back);
         let new = all.filter(|told| !self.roll_backs.iter().any(|known| known.is(told)));
-        for roll_back in new.cloned().collect::<Vec<_>>() {
-            self.given_up(roll_back, now, told);
+        let new: Vec<RollBack> = new.cloned().collect();
+        for roll_back in &new {
+            self.learn(roll_back.clone(), told);
         }
+        new
     }
 
     /// An agent that tells its roll-backs at `register` also sends the notification after it.
@@ -336,10 +377,7 @@ impl Record {
         })
     }
 
-    fn given_up(&mut self, roll_back: RollBack, now: Moment, told: &mut Vec<What>) {
-        if let Some(upgrade) = &mut self.upgrade {
-            upgrade.rolled_back(&roll_back, &self.register.version, now);
-        }
+    fn learn(&mut self, roll_back: RollBack, told: &mut Vec<What>) {
         if self.roll_backs.len() == ROLL_BACKS {
             self.roll_backs.pop_front();
         }

@@ -81,7 +81,7 @@ mod tests {
             for length in [length / 2, length] {
                 let told = json!({"text": "x".repeat(length - r#"{"text":""}"#.len())});
                 let snapshot = Arc::new(Snapshot::read(told, now).unwrap());
-                fleet.apply(&id, Change::Snapshot(snapshot), now);
+                fleet.apply(&id, Change::Snapshot { session, snapshot }, now);
             }
             if lost > 0 {
                 fleet.apply(&id, Change::Lost { session, reason: String::new() }, now);

@@ -186,6 +186,11 @@ impl One {
         assert!(matches!(&told[..], [What::UpgradeRequested { .. }]), "{told:?}");
     }
 
+    /// By its notification.
+    fn tell_roll_back(&mut self) -> Vec<What> {
+        self.apply(Change::RolledBack { session: self.sessions, roll_back: roll_back(None) })
+    }
+
     fn stage(&self) -> crate::agents::upgrade::Stage {
         self.fleet.get(&id("a")).unwrap().upgrade.clone().unwrap().stage
     }
@@ -212,7 +217,7 @@ fn the_register_with_the_new_version_confirms_an_upgrade() {
 
     let mut one = One::new("1");
     one.ask("2");
-    one.apply(Change::UpgradeProgress { bytes: 5, total: Some(10) });
+    one.apply(Change::UpgradeProgress { session: 1, bytes: 5, total: Some(10) });
     assert_eq!(one.stage(), Stage::Downloading { bytes: 5, total: Some(10) });
     assert_eq!(one.register(*register("a", "1")), [], "a lost session changes nothing");
     one.apply(Change::UpgradeAnswered(Ok(())));
@@ -221,6 +226,34 @@ fn the_register_with_the_new_version_confirms_an_upgrade() {
     assert_eq!(one.register(*register("a", "2")), [confirmed]);
     assert_eq!(one.stage(), Stage::Confirmed);
     assert_eq!(one.register(*register("a", "2")), []);
+}
+
+/// It goes on until it has read its close.
+#[test]
+fn a_session_that_was_replaced_tells_nothing_more() {
+    use crate::agents::upgrade::Stage;
+
+    let mut one = One::new("1");
+    one.ask("2");
+    one.register(*register("a", "1"));
+    let before = one.fleet.get(&id("a")).cloned();
+    let snapshot = Arc::new(Snapshot::read(json!({"cpu_pct": 1}), one.now).unwrap());
+    let changes = |session| {
+        let snapshot = snapshot.clone();
+        [
+            Change::Snapshot { session, snapshot },
+            Change::UpgradeProgress { session, bytes: 5, total: None },
+            Change::RolledBack { session, roll_back: roll_back(None) },
+        ]
+    };
+    for change in changes(1) {
+        assert_eq!(one.fleet.apply(&id("a"), change, one.now), []);
+    }
+    assert_eq!(one.fleet.get(&id("a")).cloned(), before);
+    for change in changes(2) {
+        assert_ne!(one.fleet.apply(&id("a"), change, one.now), []);
+    }
+    assert!(matches!(one.stage(), Stage::RolledBack { .. }));
 }
 
 #[test]
@@ -264,7 +297,7 @@ fn a_roll_back_is_told_once_however_often_the_agent_tells_it() {
     assert!(
         matches!(one.stage(), Stage::RolledBack { cause: Some(cause), .. } if cause == "crashed")
     );
-    assert_eq!(one.apply(Change::RolledBack(roll_back(None))), [], "the notification after it");
+    assert_eq!(one.tell_roll_back(), [], "the notification after it");
     assert_eq!(one.register(with_roll_backs("1", told.clone())), [], "the next register");
     let record = kept(one.fleet.get(&id("a")).unwrap());
     one.fleet.restore(record);
@@ -274,7 +307,7 @@ fn a_roll_back_is_told_once_however_often_the_agent_tells_it() {
 #[test]
 fn an_older_agent_tells_a_roll_back_by_its_notification_alone() {
     let mut one = One::new("1");
-    assert_eq!(one.apply(Change::RolledBack(roll_back(None))).len(), 1);
+    assert_eq!(one.tell_roll_back().len(), 1);
 }
 
 #[test]
@@ -302,4 +335,45 @@ fn the_roll_back_of_an_earlier_attempt_does_not_undo_a_confirmed_upgrade() {
         "{told:?}"
     );
     assert_eq!(one.stage(), crate::agents::upgrade::Stage::Confirmed);
+}
+
+/// The version says nothing then: the register of the new binary is told apart by its probation, and
+/// that of the old one by the roll-back.
+#[test]
+fn an_upgrade_to_the_same_version_is_confirmed_only_by_the_new_binary() {
+    use crate::agents::upgrade::Stage;
+
+    let mut one = One::new("1");
+    one.ask("1");
+    assert_eq!(one.register(*register("a", "1")), [], "a lost session changes nothing");
+    assert_eq!(one.stage(), Stage::Asked);
+    one.apply(Change::UpgradeAnswered(Ok(())));
+    let told = vec![roll_back(Some("2026"))];
+    let event = What::RolledBack { roll_back: told[0].clone() };
+    assert_eq!(one.register(with_roll_backs("1", told.clone())), [event]);
+    assert!(matches!(one.stage(), Stage::RolledBack { .. }));
+
+    one.ask("1");
+    one.apply(Change::UpgradeAnswered(Ok(())));
+    let mut new = with_roll_backs("1", told);
+    assert_eq!(one.register(new.clone()), [], "the same file was given up before");
+    assert_eq!(one.stage(), Stage::Restarting);
+    let probation =
+        crate::agents::register::Probation { version: "1".to_owned(), seconds_left: 9.0 };
+    new.upgrade.as_mut().unwrap().probation = Some(probation);
+    let confirmed = What::UpgradeConfirmed { version: "1".to_owned() };
+    assert_eq!(one.register(new), [confirmed]);
+}
+
+#[test]
+fn an_older_agent_tells_a_roll_back_to_the_same_version_after_its_register() {
+    use crate::agents::upgrade::Stage;
+
+    let mut one = One::new("1");
+    one.ask("1");
+    one.apply(Change::UpgradeAnswered(Ok(())));
+    one.register(*register("a", "1"));
+    assert_eq!(one.stage(), Stage::Confirmed, "it says no more");
+    assert_eq!(one.tell_roll_back().len(), 1);
+    assert!(matches!(one.stage(), Stage::RolledBack { .. }));
 }

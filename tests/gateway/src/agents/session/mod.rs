@@ -17,7 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 use super::fleet::SessionNumber;
 use super::poll;
 use super::register::InstanceId;
-use super::registry::Admitted;
+use super::registry::{Admitted, DOUBLED};
 use super::rpc;
 use crate::access::agent::AgentIdentity;
 use crate::gateway::Gateway;
@@ -43,6 +43,13 @@ pub enum Order {
         method: String,
         params: Value,
         reply: Reply,
+    },
+    Upgrade {
+        ticket: Ticket,
+        params: Value,
+        /// Told when the agent has been asked. Dropped, it has not been, and will not be.
+        sent: oneshot::Sender<()>,
+        respond: oneshot::Sender<Outcome>,
     },
     /// Nobody wants the lines of this request any more.
     Cancel(Ticket),
@@ -106,6 +113,9 @@ pub async fn run(
         let step = tokio::select! {
             received = session.socket.recv(), if loud => session.receive(received).await,
             Some(order) = admitted.orders.recv() => session.obey(order).await,
+            Ok(()) = admitted.replaced.changed() => {
+                Err(End::Close(DOUBLED, admitted.replaced.borrow().clone()))
+            }
             () = at(session.poll), if loud => session.poll().await,
             () = tick(&mut ping), if loud => session.ping(None).await,
             () = sleep_until(due), if loud => Err(End::Drop(overdue.to_owned())),
@@ -173,7 +183,14 @@ impl Session {
     async fn obey(&mut self, order: Order) -> Result<(), End> {
         match order {
             Order::Request { ticket, method, params, reply } => {
-                self.request(ticket, &method, params, reply).await
+                self.request(ticket, &method, params, reply).await.map(drop)
+            }
+            Order::Upgrade { ticket, params, sent, respond } => {
+                let reply = Reply::Once(respond);
+                if self.request(ticket, "agent_upgrade", params, reply).await? {
+                    let _ = sent.send(());
+                }
+                Ok(())
             }
             Order::Cancel(ticket) => self.cancel(ticket).await,
             Order::Send(text) => self.send(Message::text(text)).await,
@@ -183,18 +200,20 @@ impl Session {
         }
     }
 
+    /// Whether it was sent. An end says that it was not: the kernel has not taken all of it.
     async fn request(
         &mut self,
         ticket: Ticket,
         method: &str,
         params: Value,
         reply: Reply,
-    ) -> Result<(), End> {
+    ) -> Result<bool, End> {
         // Where too many wait already, the one who asked sees its reply dropped.
-        match self.requests.add(ticket, method, reply) {
-            true => self.send(Message::text(rpc::request(&id(ticket), method, &params))).await,
-            false => Ok(()),
+        let is_sent = self.requests.add(ticket, method, reply);
+        if is_sent {
+            self.send(Message::text(rpc::request(&id(ticket), method, &params))).await?;
         }
+        Ok(is_sent)
     }
 
     async fn poll(&mut self) -> Result<(), End> {
@@ -206,7 +225,7 @@ impl Session {
             return Ok(());
         }
         let ticket = self.gateway.agents.ticket();
-        self.request(ticket, "metrics_collect", json!({}), Reply::Poll).await
+        self.request(ticket, "metrics_collect", json!({}), Reply::Poll).await.map(drop)
     }
 
     async fn cancel(&mut self, ticket: Ticket) -> Result<(), End> {
@@ -215,7 +234,8 @@ impl Session {
         }
         let own = self.gateway.agents.ticket();
         let (respond, _) = oneshot::channel();
-        self.request(own, "logs_cancel", json!({"id": id(ticket)}), Reply::Once(respond)).await
+        let params = json!({"id": id(ticket)});
+        self.request(own, "logs_cancel", params, Reply::Once(respond)).await.map(drop)
     }
 
     async fn ping(&mut self, respond: Option<oneshot::Sender<Duration>>) -> Result<(), End> {

@@ -1,6 +1,7 @@
 //! What an agent's frames mean: its messages, its register, its pongs, and where it departs from
 //! the protocol.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::extract::ws::{Message, close_code};
@@ -23,10 +24,10 @@ impl Session {
         &mut self,
         received: Option<Result<Message, axum::Error>>,
     ) -> Result<(), End> {
-        if let Some(instance) = &self.instance {
-            self.gateway.agents.apply(instance, Change::Heard { session: self.number });
+        // An end or an error comes from the network as well as from the agent.
+        if matches!(received, Some(Ok(_))) {
+            self.heard();
         }
-        self.last_frame = Instant::now();
         match received {
             None => Err(End::Gone("the connection ended without a close".to_owned())),
             Some(Err(error)) => Err(End::Gone(error.to_string())),
@@ -48,6 +49,13 @@ impl Session {
                 None => "closed by the agent without a code".to_owned(),
             })),
         }
+    }
+
+    fn heard(&mut self) {
+        if let Some(instance) = &self.instance {
+            self.gateway.agents.apply(instance, Change::Heard { session: self.number });
+        }
+        self.last_frame = Instant::now();
     }
 
     async fn message(&mut self, text: &str) -> Result<(), End> {
@@ -114,7 +122,9 @@ impl Session {
         match method.as_str() {
             "health_snapshot" => match Snapshot::read(params.clone(), Moment::now()) {
                 Ok(snapshot) => {
-                    self.gateway.agents.snapshot(&instance, snapshot);
+                    let (session, snapshot) = (self.number, Arc::new(snapshot));
+                    let change = Change::Snapshot { session, snapshot };
+                    self.gateway.agents.apply(&instance, change);
                     self.event("snapshot", json!({"metrics": params}));
                 }
                 Err(wrong) => self.violation(&format!("health_snapshot: {wrong}"), ""),
@@ -126,15 +136,17 @@ impl Session {
                 Err(wrong) => self.violation(&format!("logs_chunk: {wrong}"), ""),
             },
             "upgrade_progress" => {
-                let bytes = params["bytes"].as_u64().unwrap_or(0);
-                let change = Change::UpgradeProgress { bytes, total: params["total"].as_u64() };
+                let (bytes, total) = (params["bytes"].as_u64(), params["total"].as_u64());
+                let (session, bytes) = (self.number, bytes.unwrap_or(0));
+                let change = Change::UpgradeProgress { session, bytes, total };
                 self.gateway.agents.apply(&instance, change);
                 self.told(&method, params);
             }
             "upgrade_rolled_back" => {
                 match RollBack::read(params.clone()) {
                     Ok(roll_back) => {
-                        self.gateway.agents.apply(&instance, Change::RolledBack(roll_back));
+                        let change = Change::RolledBack { session: self.number, roll_back };
+                        self.gateway.agents.apply(&instance, change);
                     }
                     Err(wrong) => self.violation(&format!("upgrade_rolled_back: {wrong}"), ""),
                 }

@@ -145,7 +145,7 @@ mod tests {
             let now = Moment::from_secs(1000);
             self.fleet.apply(&id, Change::Registered { session, register }, now);
             let snapshot = Arc::new(Snapshot::read(snapshot, now).unwrap());
-            self.fleet.apply(&id, Change::Snapshot(snapshot), now);
+            self.fleet.apply(&id, Change::Snapshot { session, snapshot }, now);
             id
         }
 

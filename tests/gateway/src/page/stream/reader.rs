@@ -33,6 +33,8 @@ const EVENTS: usize = 100;
 /// Between two words that the same has changed.
 const INSTANCE_PAUSE: Duration = Duration::from_secs(1);
 const FLEET_PAUSE: Duration = Duration::from_secs(5);
+/// Between two reads of a store that can't be read.
+const READ_PAUSE: Duration = Duration::from_secs(1);
 
 pub struct Reader {
     gateway: Arc<Gateway>,
@@ -40,6 +42,8 @@ pub struct Reader {
     ready: VecDeque<Event>,
     after: EventId,
     committed: watch::Receiver<EventId>,
+    /// After a read that has failed; what else there is to tell comes meanwhile.
+    read_again: Option<Instant>,
     warnings: watch::Receiver<Arc<Warnings>>,
     changes: broadcast::Receiver<InstanceId>,
     fleet: Pace,
@@ -75,6 +79,7 @@ impl Reader {
             ready: VecDeque::from([hello]),
             after,
             committed,
+            read_again: None,
             warnings,
             changes: gateway.agents.changes(),
             fleet: Pace::new(),
@@ -105,6 +110,7 @@ impl Reader {
                     self.tell("warnings", "fleet", &*warnings);
                 }
                 changed = self.changes.recv() => self.mark(changed)?,
+                () = at(self.read_again) => self.read_events().await,
                 () = at(due) => self.tell_changes(),
                 (place, outcome) = next_lines(&mut self.logs), if !self.logs.is_empty() => {
                     self.tell_lines(place, outcome);
@@ -120,7 +126,8 @@ impl Reader {
                 if self.instances.len() >= INSTANCES && !self.instances.contains_key(&id) {
                     return self.end(&name, &format!("over {INSTANCES} instances on one stream"));
                 }
-                self.instances.insert(id, Pace::new());
+                // Another tab may have asked for it before, and a change may wait to be told.
+                self.instances.entry(id).or_insert_with(Pace::new);
             }
             Change::Add(name, Topic::Logs(id, query)) => self.follow(name, &id, query),
             Change::Remove(name) => {
@@ -159,8 +166,11 @@ impl Reader {
         let newest = *self.committed.borrow_and_update();
         let page =
             Page { instance: None, part: Part::Between(self.after, EventId::MAX), limit: EVENTS };
-        // What can't be read now is read when the next is committed.
-        let events = self.gateway.store.events(page).await.unwrap_or_default();
+        let Ok(events) = self.gateway.store.events(page).await else {
+            self.read_again = Some(Instant::now() + READ_PAUSE);
+            return;
+        };
+        self.read_again = None;
         match events.last() {
             None => self.after = self.after.max(newest),
             Some(last) => {

@@ -120,6 +120,12 @@ impl Gateway {
         self.log.lock().clone()
     }
 
+    /// A line of its standard input. The answer is logged.
+    pub fn give(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it has not ended");
+        writeln!(stdin, "{line}").expect("it reads");
+    }
+
     /// A line that has all of these words.
     pub async fn logged(&self, words: &[&str]) -> String {
         let has = |line: &&String| words.iter().all(|word| line.contains(word));
