@@ -33,7 +33,9 @@ struct Waiting {
 pub fn event(name: &str, mut fields: Value) {
     fields["event"] = json!(name);
     fields["at"] = json!(Moment::now());
-    WAITING.lock().add(&fields.to_string());
+    // Before the lock: a snapshot takes its time.
+    let line = fields.to_string();
+    WAITING.lock().add(&line);
     wake_writer();
 }
 
@@ -43,8 +45,9 @@ pub fn answer(command: u64, outcome: Result<Value, Value>) {
         Ok(answer) => json!({"command": command, "answer": answer}),
         Err(error) => json!({"command": command, "error": error}),
     };
+    let line = line.to_string();
     // Whoever gives commands reads the answers.
-    WAITING.lock().push(&line.to_string());
+    WAITING.lock().push(&line);
     wake_writer();
 }
 

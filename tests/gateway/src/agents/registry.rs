@@ -89,7 +89,8 @@ impl Registry {
                 store.keep(Vec::new(), fleet.get(&id));
             }
         }
-        fit_snapshots(&mut fleet, &store);
+        let gone = fit_snapshots(&mut fleet, &store);
+        complain(gone.len());
         Registry {
             state: Mutex::new(State { fleet, links: HashMap::new() }),
             store,
@@ -146,11 +147,13 @@ impl Registry {
     pub fn apply(&self, id: &InstanceId, change: Change) {
         let mut state = self.state.lock();
         let has_changed = self.carry_out(&mut state, id, change);
-        fit_snapshots(&mut state.fleet, &self.store);
+        let gone = fit_snapshots(&mut state.fleet, &self.store);
         drop(state);
         if has_changed {
             self.tell(id, false);
         }
+        gone.iter().for_each(|id| self.tell(id, false));
+        complain(gone.len());
     }
 
     /// Unless one is going on. What was asked is how it is kept.
@@ -305,14 +308,19 @@ impl Registry {
     }
 }
 
-/// On the disk too.
-fn fit_snapshots(fleet: &mut Fleet, store: &Store) {
+/// On the disk too. Whose snapshots have gone.
+fn fit_snapshots(fleet: &mut Fleet, store: &Store) -> Vec<InstanceId> {
     let gone = fleet.fit_snapshots(BUDGET);
-    if !gone.is_empty() {
-        let (count, mib) = (gone.len(), BUDGET >> 20);
+    gone.iter().for_each(|id| store.drop_snapshot(id.clone()));
+    gone
+}
+
+/// Not under a lock: whoever reads the log may pause.
+fn complain(count: usize) {
+    if count > 0 {
+        let mib = BUDGET >> 20;
         tracing::warn!(count, "the latest snapshots take over {mib} MiB: so many are left out");
     }
-    gone.into_iter().for_each(|id| store.drop_snapshot(id));
 }
 
 fn replaced(state: &mut State, number: SessionNumber, id: &InstanceId) {

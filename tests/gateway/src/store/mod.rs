@@ -112,9 +112,7 @@ impl Store {
 
     /// An instance and all that is known of it.
     pub fn forget(&self, id: InstanceId) {
-        self.0.queue.add(|batch| {
-            batch.forgotten.insert(id);
-        });
+        self.0.queue.add(|batch| batch.forget(id));
     }
 
     /// The id of the last event that can be read. It changes as events are committed.

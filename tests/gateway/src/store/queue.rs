@@ -31,6 +31,7 @@ pub struct Batch {
     pub snapshots: HashMap<InstanceId, Arc<Snapshot>>,
     /// After those that wait: a snapshot that comes later is kept again.
     pub dropped_snapshots: HashSet<InstanceId>,
+    /// Before all others: an instance that comes back begins anew.
     pub forgotten: HashSet<InstanceId>,
     pub sessions: VecDeque<Change>,
     pub lost_events: u64,
@@ -80,11 +81,17 @@ impl Batch {
         self.snapshots.insert(id, snapshot);
     }
 
-    /// An instance that is back is not forgotten, whatever was said before.
-    fn add_record(&mut self, record: Record) {
-        let id = record.register.instance_id.clone();
-        self.forgotten.remove(&id);
-        self.records.insert(id, record);
+    pub fn add_record(&mut self, record: Record) {
+        self.records.insert(record.register.instance_id.clone(), record);
+    }
+
+    /// With all that waits of it.
+    pub fn forget(&mut self, id: InstanceId) {
+        self.records.remove(&id);
+        self.snapshots.remove(&id);
+        self.dropped_snapshots.remove(&id);
+        self.events.retain(|event| event.instance.as_ref() != Some(&id));
+        self.forgotten.insert(id);
     }
 }
 
@@ -132,11 +139,8 @@ impl Queue {
         let mut state = self.state.lock();
         let newer = std::mem::replace(&mut state.batch, failed);
         let batch = &mut state.batch;
+        newer.forgotten.into_iter().for_each(|id| batch.forget(id));
         batch.events.extend(newer.events);
-        for id in &newer.forgotten {
-            batch.records.remove(id);
-        }
-        batch.forgotten.extend(newer.forgotten);
         newer.records.into_values().for_each(|record| batch.add_record(record));
         newer.snapshots.into_iter().for_each(|(id, snapshot)| batch.add_snapshot(id, snapshot));
         batch.dropped_snapshots.extend(newer.dropped_snapshots);

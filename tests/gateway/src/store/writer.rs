@@ -77,12 +77,22 @@ impl Writer {
             return Ok(());
         }
         let transaction = self.connection.transaction()?;
-        // Only once they are committed do these numbers exist.
+        for id in &batch.forgotten {
+            if let Some(no) = self.numbers.get(id) {
+                instances::forget(&transaction, *no)?;
+            }
+        }
+        if !batch.forgotten.is_empty() {
+            history::delete_of_nobody(&transaction)?;
+        }
+        // Only once they are committed do these numbers exist, and have the others gone.
         let mut numbers = HashMap::new();
         for (id, record) in &batch.records {
             numbers.insert(id.clone(), instances::save(&transaction, record)?);
         }
-        let number = |id: &InstanceId| numbers.get(id).or_else(|| self.numbers.get(id)).copied();
+        let known =
+            |id: &InstanceId| self.numbers.get(id).filter(|_| !batch.forgotten.contains(id));
+        let number = |id: &InstanceId| numbers.get(id).or_else(|| known(id)).copied();
         let mut last = None;
         for event in &batch.events {
             let no = event.instance.as_ref().and_then(number);
@@ -99,14 +109,6 @@ impl Writer {
                 instances::delete_snapshot(&transaction, no)?;
             }
         }
-        for id in &batch.forgotten {
-            if let Some(no) = number(id) {
-                instances::forget(&transaction, no)?;
-            }
-        }
-        if !batch.forgotten.is_empty() {
-            history::delete_of_nobody(&transaction)?;
-        }
         for change in &batch.sessions {
             sessions::apply(&transaction, change, Moment::now())?;
         }
@@ -121,8 +123,8 @@ impl Writer {
         if let (Some(folding), Some(folded)) = (folding, folded) {
             *folding = folded;
         }
-        self.numbers.extend(numbers);
         self.numbers.retain(|id, _| !batch.forgotten.contains(id));
+        self.numbers.extend(numbers);
         if let Some(last) = last {
             self.committed.send_replace(last);
         }
@@ -158,6 +160,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::agents::fleet::{self, Fleet};
+    use crate::agents::register::Register;
     use crate::agents::snapshot::Snapshot;
     use crate::store::place::{Place, migrate};
 
@@ -236,5 +240,42 @@ mod tests {
         assert_eq!(rows(&batch), [1, 1, 1], "one that comes later is kept");
         batch.forgotten.insert(id);
         assert_eq!(rows(&batch), [0, 0, 0]);
+    }
+
+    #[test]
+    fn an_instance_that_was_forgotten_begins_anew() {
+        let mut writer = writer();
+        let id = InstanceId::try_from("web-1".to_owned()).unwrap();
+        let record = || {
+            let register = json!({"version": "1", "instance_id": "web-1", "ip": "::1", "os": "linux",
+                                  "arch": "amd64"});
+            let register = Box::new(Register::read(register).unwrap());
+            let mut fleet = Fleet::default();
+            let change = fleet::Change::Registered { session: 1, register };
+            fleet.apply(&id, change, Moment::now());
+            fleet.get(&id).unwrap().clone()
+        };
+        let snapshot = || Snapshot::read(json!({"cpu_pct": 1}), Moment::now()).unwrap().into();
+        let mut rows = |fill: &dyn Fn(&mut Batch)| {
+            let mut batch = Batch::default();
+            fill(&mut batch);
+            writer.commit(&batch, None).unwrap();
+            ["instances", "snapshots", "recent"].map(|table| {
+                let count = format!("SELECT count(*) FROM {table}");
+                writer.connection.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap()
+            })
+        };
+        let tell = |batch: &mut Batch| {
+            batch.add_record(record());
+            batch.add_snapshot(id.clone(), snapshot());
+        };
+        assert_eq!(rows(&tell), [1, 1, 1]);
+        let back = |batch: &mut Batch| {
+            tell(batch);
+            batch.forget(id.clone());
+            batch.add_record(record());
+        };
+        assert_eq!(rows(&back), [1, 0, 0], "what was told before is gone");
+        assert_eq!(rows(&|batch| batch.add_snapshot(id.clone(), snapshot())), [1, 1, 1]);
     }
 }

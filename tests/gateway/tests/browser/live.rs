@@ -54,13 +54,19 @@ async fn a_lost_agent_raises_the_warning_in_all_tabs_and_its_register_clears_it(
     .await;
 }
 
+/// A tab with the overview, which reads the stream, and an agent whose container `web` has a line.
+async fn overview(world: &mut World) -> Agent {
+    let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
+    agent.set_log("web", vec![log_line(0, "line 0", false)]).await;
+    world.sign_in().await;
+    wait_for_stream(world, STREAM).await;
+    agent
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn seven_tabs_work_and_share_one_stream() {
     world(async |world| {
-        let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
-        agent.set_log("web", vec![log_line(0, "line 0", false)]).await;
-        world.sign_in().await;
-        wait_for_stream(world, STREAM).await;
+        let agent = overview(world).await;
         let before = world.answered(STREAM);
         let mut tabs = Vec::new();
         for _ in 0..TABS {
@@ -87,10 +93,7 @@ async fn seven_tabs_work_and_share_one_stream() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tab_that_gets_its_lock_late_is_not_taken_for_closed() {
     world(async |world| {
-        let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
-        agent.set_log("web", vec![log_line(0, "line 0", false)]).await;
-        world.sign_in().await;
-        wait_for_stream(world, STREAM).await;
+        let agent = overview(world).await;
         world.new_tab().await;
         let late = "const { request } = LockManager.prototype;
             LockManager.prototype.request = function (...all) {
@@ -109,10 +112,7 @@ async fn a_tab_that_gets_its_lock_late_is_not_taken_for_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_log_reaches_a_tab_that_another_tab_reads_for() {
     world(async |world| {
-        let agent = Agent::start(&world.gateway, register("vmkit-test-1")).await;
-        agent.set_log("web", vec![log_line(0, "line 0", false)]).await;
-        world.sign_in().await;
-        wait_for_stream(world, STREAM).await;
+        let agent = overview(world).await;
         let before = world.answered(STREAM);
         world.new_tab().await;
         world.open("/instances/vmkit-test-1/logs/web").await;

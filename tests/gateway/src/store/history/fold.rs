@@ -26,7 +26,7 @@ impl Folding {
     pub fn go_on(&mut self, connection: &Connection, now: Moment) -> Result<()> {
         let over = (now.secs() - SLACK_SECS).div_euclid(Step::Hour.secs());
         // Marked in the future: the clock has jumped back, and what comes now must be kept.
-        let folded = folded_before(connection)?.filter(|hour| *hour <= over + 1);
+        let folded = folded_before(connection)?.filter(|hour| *hour <= over);
         let folded = match folded {
             Some(hour) => hour,
             None => mark(connection, over)?,

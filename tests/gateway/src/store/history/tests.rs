@@ -202,6 +202,19 @@ fn a_clock_that_is_set_back_takes_nothing_away() {
 }
 
 /// Of a time whose minutes are not kept any more, the fuller of two points stays.
+/// Its hour is not yet over for the clock that is right, and is marked as folded all the same.
+#[test]
+fn a_clock_that_was_an_hour_ahead_for_a_moment_loses_nothing() {
+    let mut connection = database(1);
+    Folding::default().go_on(&connection, Moment::from_secs(START)).unwrap();
+    fill(&mut connection, 1, START..START + 1800, |_| false);
+    fold_all(&connection, START + 3600 + 1800);
+    fill(&mut connection, 1, START + 1800..START + 3000, |_| false);
+    Folding::default().go_on(&connection, Moment::from_secs(START + 3000)).unwrap();
+    fold_all(&connection, START + 2 * 3600);
+    assert_eq!(read_all(&connection, Step::Hour, START, START + 3600).count, [50]);
+}
+
 #[test]
 fn a_clock_that_is_set_back_by_days_takes_nothing_away() {
     let mut connection = database(1);
