@@ -66,7 +66,7 @@ lint: ## formatting, clippy, shellcheck, the dependencies' licences and bans
 	dist/build/deny
 
 sabotage: export VMKIT_SABOTAGE = each
-sabotage: agent ## gateway check against each of the breaks of the agent in Python: some ten minutes
+sabotage: agent ## gateway check against each break of the agent in Python: four minutes
 	$(need) setpriv:util-linux minisign:minisign
 	VMKIT_AGENT_BIN="$(agent)" cargo test --locked --package vmkit-gateway --test conformance matrix
 

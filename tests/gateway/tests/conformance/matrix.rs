@@ -1,7 +1,7 @@
 //! Each break of the agent in Python against the checks: its own check fails, and no other.
 //!
-//! All checks for each of more than a hundred breaks would take half an hour, so a break is held against
-//! the checks of its section and against all checks that only look. Also that takes minutes: without
+//! All checks for each of more than a hundred breaks take 25 minutes, so a break is held against the
+//! checks of its section and against all checks that only look. Also that takes minutes: without
 //! `VMKIT_SABOTAGE` in the environment the test takes the first break of each section. `make sabotage` sets
 //! `VMKIT_SABOTAGE=each` and takes all breaks; `VMKIT_SABOTAGE=all` holds each against every check.
 
@@ -15,6 +15,24 @@ use crate::lists::breaks;
 
 /// Runs at a time. They wait most of the time.
 const AT_A_TIME: usize = 4;
+
+/// Breaks that checks of other sections meet too, because what they look at rests on the broken rule.
+const ALSO: &[(&str, &[&str])] = &[
+    // A register that was refused is not acted upon.
+    ("A-CLOSE-3", &["A-REG-6"]),
+    ("A-REG-6", &["A-CLOSE-8", "A-RETRY-1"]),
+    // The words of a download that failed.
+    ("A-ERR-2", &["A-UPG-11"]),
+    // Follows have chunks, and lines in pieces, too.
+    ("A-LOG-6", &["A-FOL-15"]),
+    ("A-LOG-12", &["A-FOL-5", "A-FOL-12"]),
+    // The notification that is not answered is a metrics_collect.
+    ("A-MET-8", &["A-RPC-2"]),
+    // The id of a follow; a request whose answer is known; one request too many beside follows.
+    ("A-RPC-1", &["A-FOL-7"]),
+    ("A-RPC-5", &["A-FOL-6", "A-FRAME-5", "A-GROW-1", "A-REG-7", "A-UPG-5"]),
+    ("A-RPC-9", &["A-FOL-4"]),
+];
 
 /// `A-LOG` of `A-LOG-3`.
 fn section(id: &str) -> &str {
@@ -34,13 +52,16 @@ fn run(python: &Program, id: &str) -> Run {
 
 /// What is wrong with the verdicts of this run; `None`: the one check failed, and it says why.
 fn fault(run: &Run, id: &str) -> Option<String> {
+    let also = ALSO.iter().find(|(broken, _)| *broken == id).map_or(&[][..], |(_, also)| also);
     let odd = run.verdicts.iter().filter(|(_, verdict)| verdict.word != "PASS");
+    let odd = odd.filter(|(id, _)| !also.contains(&id.as_str()));
     let odd: Vec<String> =
         odd.map(|(id, verdict)| format!("{id} {}: {}", verdict.word, verdict.detail)).collect();
     let Some(verdict) = run.verdicts.get(id) else {
         return Some(format!("--break {id}: no verdict: {}", run.error));
     };
-    let code = if verdict.word == "FAIL" { 1 } else { 0 };
+    let fails = run.verdicts.values().any(|verdict| verdict.word == "FAIL");
+    let code = if fails { 1 } else { 0 };
     let is_right = ["FAIL", "WARN"].contains(&verdict.word.as_str())
         && odd.len() == 1
         && !verdict.detail.is_empty()
