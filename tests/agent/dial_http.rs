@@ -164,7 +164,7 @@ fn a_repeated_failure_is_logged_once() {
     }
     peer.accept_registered().assert_quiet();
     let log = agent.log();
-    let about: Vec<_> = log.iter().filter(|line| line.contains("401")).collect();
+    let about: Vec<_> = log.iter().filter(|line| line.contains("(401)")).collect();
     assert_eq!(about.len(), 1, "{log:#?}");
 }
 

@@ -54,7 +54,7 @@ fn under_journald_lines_have_a_priority_and_no_time() {
         assert!(matches!(priority, "<3>" | "<4>" | "<5>" | "<6>"), "{line}");
         assert!(!text.starts_with(|first: char| first.is_ascii_digit()), "no time: {line}");
     }
-    let refused = log.iter().find(|line| line.contains("401")).expect("it is logged");
+    let refused = log.iter().find(|line| line.contains("(401)")).expect("it is logged");
     assert!(refused.starts_with("<3>") || refused.starts_with("<4>"), "{refused}");
 }
 

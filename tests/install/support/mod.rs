@@ -14,7 +14,7 @@ pub use release::{Release, sums};
 pub use script::{SHELLS, Script};
 pub use terminal::Terminal;
 pub use vmkit_test_support::{
-    RELEASE_FILE as NAME, Scratch, TOKEN, agent_program, architecture, said,
+    RELEASE_FILE as NAME, Scratch, TOKEN, agent_program, architecture, said, write_script,
 };
 
 /// A file of the repository's.

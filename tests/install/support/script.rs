@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use super::{Scratch, TOKEN, repository, said};
+use super::{Scratch, TOKEN, repository, said, write_script};
 
 /// Those that it has to run under. busybox takes what it has in itself before what is on `PATH`, so
 /// with it no tool can be faked or missing; and the wget of Debian's static one crashes.
@@ -91,10 +91,7 @@ impl Script {
     }
 
     pub fn fake(&self, name: &str, body: &str) {
-        let path = self.bin().join(name);
-        let _ = fs::remove_file(&path);
-        fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("the test's own");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the test's own");
+        write_script(&self.bin().join(name), body);
     }
 
     /// A file beside all else.

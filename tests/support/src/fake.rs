@@ -31,20 +31,25 @@ pub struct Call {
     pub arguments: String,
 }
 
+/// Writes a `/bin/sh` script with this body, in the place of what is there.
+///
+/// Another process writes the executable: were it open for writing in this one, a fork in another test's
+/// thread at that moment would make starting it fail with ETXTBSY.
+pub fn write_script(path: &Path, body: &str) {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, format!("#!/bin/sh\n{body}\n")).expect("the directory is the test's own");
+    let _ = fs::remove_file(path);
+    let installed = Command::new("install").args(["-m", "755"]).args([&draft, path]).status();
+    assert!(installed.expect("coreutils are there").success());
+    fs::remove_file(&draft).expect("it was just written");
+}
+
 impl Fake {
     /// Writes `name` into `directory`: a `/bin/sh` script with this body.
     pub fn write(directory: &Path, name: &str, body: &str) -> Fake {
         let calls = directory.join(format!("{name}.calls"));
-        let draft = directory.join(format!("{name}.draft"));
-        let script = format!("#!/bin/sh\necho \"$$ $*\" >> '{}'\n{body}\n", calls.display());
-        fs::write(&draft, script).expect("the directory is the test's own");
-        // Another process writes the executable: were it open for writing in this one, a fork in
-        // another test's thread at that moment would make starting it fail with ETXTBSY.
-        let installed = Command::new("install")
-            .args(["-m", "755"])
-            .args([&draft, &directory.join(name)])
-            .status();
-        assert!(installed.expect("coreutils are there").success());
+        let script = format!("echo \"$$ $*\" >> '{}'\n{body}", calls.display());
+        write_script(&directory.join(name), &script);
         Fake { calls }
     }
 

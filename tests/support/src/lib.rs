@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 pub use agent::{Agent, Setup, TOKEN, agent_program};
 pub use container::{Container, docker};
-pub use fake::{Call, Fake, LARGE_LOG, NO_CONTAINERS};
+pub use fake::{Call, Fake, LARGE_LOG, NO_CONTAINERS, write_script};
 pub use frame::{Frame, opcode};
 pub use hostile::{Unresponsive, name_server, narrow_listener};
 pub use log::Log;
