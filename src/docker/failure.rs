@@ -129,9 +129,10 @@ fn known(docker: &str, line: &str, stderr: &str) -> Option<Failure> {
 /// What to do about a complaint that says by itself what is wrong, such as a context that does not
 /// exist.
 fn remedy_for_own_words(words: &str) -> Option<&'static str> {
+    const CONTEXT: &str = "see docker context ls, or unset DOCKER_CONTEXT";
     const REMEDIES: [(&str, &str); 7] = [
-        ("is not found on the file system", "see docker context ls, or unset DOCKER_CONTEXT"),
-        ("resolve docker endpoint: context", "see docker context ls, or unset DOCKER_CONTEXT"),
+        ("is not found on the file system", CONTEXT),
+        ("resolve docker endpoint: context", CONTEXT),
         ("resolve docker endpoint", "check DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"),
         ("failed to initialize", "check DOCKER_HOST, DOCKER_CONTEXT and DOCKER_CERT_PATH"),
         ("client version", "unset DOCKER_API_VERSION, or update docker"),

@@ -1,4 +1,4 @@
-//! Files and folders that only this user can read or change.
+//! Files and folders of this user: read, written, made private, removed; and what failed on which.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -88,19 +88,18 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::tests::Folder;
 
     #[test]
     fn a_folder_becomes_private() {
-        let name = format!("vmkit-test-files-private-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        let made = folder.join("a/b");
+        let folder = Folder::new("private");
+        let made = folder.0.join("a/b");
         let mode = || fs::metadata(&made).unwrap().mode() & 0o7777;
         private_folder(&made).unwrap();
         assert_eq!(mode(), 0o700);
         fs::set_permissions(&made, Permissions::from_mode(0o755)).unwrap();
         private_folder(&made).unwrap();
         assert_eq!(mode(), 0o700);
-        fs::remove_dir_all(&folder).unwrap();
         assert!(private_folder(Path::new("/dev/null/x")).is_err());
     }
 }

@@ -14,3 +14,6 @@ pub mod restart;
 pub mod timestamp;
 pub mod usage;
 pub mod version;
+
+#[cfg(test)]
+mod tests;

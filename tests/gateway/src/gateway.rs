@@ -74,6 +74,14 @@ pub struct Refusal {
 }
 
 impl Gateway {
+    /// With a database that ends with it.
+    #[cfg(test)]
+    pub fn in_memory() -> Arc<Gateway> {
+        let (store, kept) = Store::open(None).unwrap();
+        let access = Access::new(store.clone(), crate::access::Given::default());
+        Gateway::new(Registry::new(store.clone(), kept), store, access, Clocks::default())
+    }
+
     pub fn new(agents: Registry, store: Store, access: Access, clocks: Clocks) -> Arc<Gateway> {
         let switches = Switches {
             mute: watch::Sender::new(false),

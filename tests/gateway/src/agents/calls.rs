@@ -232,18 +232,11 @@ fn is_since(line: &Line, since: Option<OffsetDateTime>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Access, Given};
-    use crate::agents::registry::Registry;
     use crate::agents::upgrade::Stage;
-    use crate::gateway::Clocks;
-    use crate::store::Store;
 
     #[tokio::test]
     async fn an_order_to_a_session_that_ends_at_that_moment_has_failed() {
-        let (store, kept) = Store::open(None).unwrap();
-        let access = Access::new(store.clone(), Given::default());
-        let agents = Registry::new(store.clone(), kept);
-        let gateway = Gateway::new(agents, store, access, Clocks::default());
+        let gateway = Gateway::in_memory();
         let admitted = gateway.agents.admit();
         let register = json!({"version": "1.0.0", "instance_id": "web-1", "ip": "192.0.2.1",
                               "os": "linux", "arch": "amd64"});

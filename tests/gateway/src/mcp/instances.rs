@@ -142,21 +142,14 @@ impl Brief {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Access, Given};
     use crate::agents::register::Register;
-    use crate::agents::registry::Registry;
-    use crate::gateway::Clocks;
-    use crate::store::Store;
 
     const INSTANCES: usize = 30;
 
     /// Of each the largest labels that an agent may have.
     #[test]
     fn a_list_is_bounded_in_bytes_and_says_what_is_left() {
-        let (store, kept) = Store::open(None).unwrap();
-        let access = Access::new(store.clone(), Given::default());
-        let agents = Registry::new(store.clone(), kept);
-        let gateway = Gateway::new(agents, store, access, Clocks::default());
+        let gateway = Gateway::in_memory();
         let labels: BTreeMap<String, String> =
             (0..64).map(|n| (format!("{n:0>256}"), "\u{1}".repeat(256))).collect();
         for n in 0..INSTANCES {

@@ -216,6 +216,15 @@ mod tests {
         assert_eq!(count("SELECT count(*) FROM history WHERE step = 60"), INSTANCES);
     }
 
+    /// How many instances, latest snapshots and points there are once this is written.
+    fn rows_after(writer: &mut Writer, batch: &Batch) -> [i64; 3] {
+        writer.commit(batch, None).unwrap();
+        ["instances", "snapshots", "recent"].map(|table| {
+            let select = format!("SELECT count(*) FROM {table}");
+            writer.connection.query_row(&select, [], |row| row.get(0)).unwrap()
+        })
+    }
+
     #[test]
     fn a_snapshot_that_is_dropped_leaves_its_point_and_a_forgotten_instance_nothing() {
         let mut writer = writer();
@@ -224,14 +233,7 @@ mod tests {
         let id = InstanceId::try_from("web-1".to_owned()).unwrap();
         writer.numbers.insert(id.clone(), 1);
         let snapshot = || Snapshot::read(json!({"cpu_pct": 1}), Moment::now()).unwrap().into();
-        let mut rows = |batch: &Batch| {
-            writer.commit(batch, None).unwrap();
-            let count = |table| -> i64 {
-                let select = format!("SELECT count(*) FROM {table}");
-                writer.connection.query_row(&select, [], |row| row.get(0)).unwrap()
-            };
-            ["instances", "snapshots", "recent"].map(count)
-        };
+        let mut rows = |batch: &Batch| rows_after(&mut writer, batch);
         let mut batch = Batch::default();
         batch.add_snapshot(id.clone(), snapshot());
         batch.dropped_snapshots.insert(id.clone());
@@ -259,11 +261,7 @@ mod tests {
         let mut rows = |fill: &dyn Fn(&mut Batch)| {
             let mut batch = Batch::default();
             fill(&mut batch);
-            writer.commit(&batch, None).unwrap();
-            ["instances", "snapshots", "recent"].map(|table| {
-                let count = format!("SELECT count(*) FROM {table}");
-                writer.connection.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap()
-            })
+            rows_after(&mut writer, &batch)
         };
         let tell = |batch: &mut Batch| {
             batch.add_record(record());

@@ -5,18 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::access::{Access, Given};
 use crate::agents::register::Register;
-use crate::agents::registry::Registry;
 use crate::agents::rpc;
-use crate::gateway::Clocks;
-use crate::store::Store;
 
 fn gateway() -> (Arc<Gateway>, InstanceId, tokio::sync::mpsc::Receiver<Order>) {
-    let (store, kept) = Store::open(None).unwrap();
-    let access = Access::new(store.clone(), Given::default());
-    let agents = Registry::new(store.clone(), kept);
-    let gateway = Gateway::new(agents, store, access, Clocks::default());
+    let gateway = Gateway::in_memory();
     let admitted = gateway.agents.admit();
     let register = json!({"version": "1.0.0", "instance_id": "vmkit-test-1", "ip": "192.0.2.1",
                           "os": "linux", "arch": "amd64"});
